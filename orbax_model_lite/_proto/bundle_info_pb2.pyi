@@ -1,0 +1,219 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class LogicalSignature(_message.Message):
+    __slots__ = ("mesh_axes", "inputs", "outputs", "input_nodes", "output_nodes", "symbolic_constraints")
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: LogicalLeaf
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[LogicalLeaf, _Mapping]] = ...) -> None: ...
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: LogicalLeaf
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[LogicalLeaf, _Mapping]] = ...) -> None: ...
+    class InputNodesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: NodeKind
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NodeKind, _Mapping]] = ...) -> None: ...
+    class OutputNodesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: NodeKind
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[NodeKind, _Mapping]] = ...) -> None: ...
+    MESH_AXES_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_NODES_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_NODES_FIELD_NUMBER: _ClassVar[int]
+    SYMBOLIC_CONSTRAINTS_FIELD_NUMBER: _ClassVar[int]
+    mesh_axes: _containers.RepeatedCompositeFieldContainer[MeshAxis]
+    inputs: _containers.MessageMap[int, LogicalLeaf]
+    outputs: _containers.MessageMap[int, LogicalLeaf]
+    input_nodes: _containers.MessageMap[str, NodeKind]
+    output_nodes: _containers.MessageMap[str, NodeKind]
+    symbolic_constraints: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, mesh_axes: _Optional[_Iterable[_Union[MeshAxis, _Mapping]]] = ..., inputs: _Optional[_Mapping[int, LogicalLeaf]] = ..., outputs: _Optional[_Mapping[int, LogicalLeaf]] = ..., input_nodes: _Optional[_Mapping[str, NodeKind]] = ..., output_nodes: _Optional[_Mapping[str, NodeKind]] = ..., symbolic_constraints: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class MeshAxis(_message.Message):
+    __slots__ = ("name", "size", "axis_type")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    AXIS_TYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    size: int
+    axis_type: str
+    def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., axis_type: _Optional[str] = ...) -> None: ...
+
+class LogicalLeaf(_message.Message):
+    __slots__ = ("dtype", "partition_spec", "memory_kind")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_SPEC_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_KIND_FIELD_NUMBER: _ClassVar[int]
+    dtype: str
+    partition_spec: PartitionSpec
+    memory_kind: str
+    def __init__(self, dtype: _Optional[str] = ..., partition_spec: _Optional[_Union[PartitionSpec, _Mapping]] = ..., memory_kind: _Optional[str] = ...) -> None: ...
+
+class PartitionSpec(_message.Message):
+    __slots__ = ("dimensions", "unreduced_axes", "reduced_axes")
+    class Dimension(_message.Message):
+        __slots__ = ("axes", "is_unconstrained")
+        AXES_FIELD_NUMBER: _ClassVar[int]
+        IS_UNCONSTRAINED_FIELD_NUMBER: _ClassVar[int]
+        axes: _containers.RepeatedScalarFieldContainer[str]
+        is_unconstrained: bool
+        def __init__(self, axes: _Optional[_Iterable[str]] = ..., is_unconstrained: bool = ...) -> None: ...
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    UNREDUCED_AXES_FIELD_NUMBER: _ClassVar[int]
+    REDUCED_AXES_FIELD_NUMBER: _ClassVar[int]
+    dimensions: _containers.RepeatedCompositeFieldContainer[PartitionSpec.Dimension]
+    unreduced_axes: _containers.RepeatedScalarFieldContainer[str]
+    reduced_axes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, dimensions: _Optional[_Iterable[_Union[PartitionSpec.Dimension, _Mapping]]] = ..., unreduced_axes: _Optional[_Iterable[str]] = ..., reduced_axes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class NodeKind(_message.Message):
+    __slots__ = ("kind", "children")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    CHILDREN_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    children: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[str] = ..., children: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ModuleFacts(_message.Message):
+    __slots__ = ("stablehlo_version", "custom_calls", "operations", "constant_bytes", "largest_constants", "derivative_rules")
+    class CustomCallsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class OperationsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class DerivativeRulesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    STABLEHLO_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_CALLS_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_CONSTANTS_FIELD_NUMBER: _ClassVar[int]
+    DERIVATIVE_RULES_FIELD_NUMBER: _ClassVar[int]
+    stablehlo_version: str
+    custom_calls: _containers.ScalarMap[str, int]
+    operations: _containers.ScalarMap[str, int]
+    constant_bytes: int
+    largest_constants: _containers.RepeatedCompositeFieldContainer[Constant]
+    derivative_rules: _containers.ScalarMap[str, int]
+    def __init__(self, stablehlo_version: _Optional[str] = ..., custom_calls: _Optional[_Mapping[str, int]] = ..., operations: _Optional[_Mapping[str, int]] = ..., constant_bytes: _Optional[int] = ..., largest_constants: _Optional[_Iterable[_Union[Constant, _Mapping]]] = ..., derivative_rules: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class Constant(_message.Message):
+    __slots__ = ("shape", "dtype", "size_bytes", "scope")
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    dtype: str
+    size_bytes: int
+    scope: str
+    def __init__(self, shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., size_bytes: _Optional[int] = ..., scope: _Optional[str] = ...) -> None: ...
+
+class Metadata(_message.Message):
+    __slots__ = ("name", "version", "description", "license", "authors", "tags", "framework_versions", "extra", "writer_name", "writer_version")
+    class FrameworkVersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class ExtraEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    AUTHORS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    FRAMEWORK_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_FIELD_NUMBER: _ClassVar[int]
+    WRITER_NAME_FIELD_NUMBER: _ClassVar[int]
+    WRITER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    description: str
+    license: str
+    authors: _containers.RepeatedScalarFieldContainer[str]
+    tags: _containers.RepeatedScalarFieldContainer[str]
+    framework_versions: _containers.ScalarMap[str, str]
+    extra: _containers.ScalarMap[str, str]
+    writer_name: str
+    writer_version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., license: _Optional[str] = ..., authors: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., framework_versions: _Optional[_Mapping[str, str]] = ..., extra: _Optional[_Mapping[str, str]] = ..., writer_name: _Optional[str] = ..., writer_version: _Optional[str] = ...) -> None: ...
+
+class Examples(_message.Message):
+    __slots__ = ("examples",)
+    EXAMPLES_FIELD_NUMBER: _ClassVar[int]
+    examples: _containers.RepeatedCompositeFieldContainer[Example]
+    def __init__(self, examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ...) -> None: ...
+
+class Example(_message.Message):
+    __slots__ = ("name", "pipeline_name", "function_name", "path", "tolerances", "platform")
+    class TolerancesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Tolerance
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Tolerance, _Mapping]] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_NAME_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCES_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    pipeline_name: str
+    function_name: str
+    path: str
+    tolerances: _containers.MessageMap[str, Tolerance]
+    platform: str
+    def __init__(self, name: _Optional[str] = ..., pipeline_name: _Optional[str] = ..., function_name: _Optional[str] = ..., path: _Optional[str] = ..., tolerances: _Optional[_Mapping[str, Tolerance]] = ..., platform: _Optional[str] = ...) -> None: ...
+
+class Tolerance(_message.Message):
+    __slots__ = ("relative", "absolute")
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    ABSOLUTE_FIELD_NUMBER: _ClassVar[int]
+    relative: float
+    absolute: float
+    def __init__(self, relative: _Optional[float] = ..., absolute: _Optional[float] = ...) -> None: ...
