@@ -1,0 +1,128 @@
+"""Functions of a bundle: StableHLO, opaque (a body with a MIME type), polymorphic."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias, final
+
+from orbax_model_lite.core.data import Data, FunctionSupplemental
+from orbax_model_lite.core.signature import Signature
+
+
+class Visibility(enum.IntEnum):
+    """Whether a function is for callers or only for other functions; the manifest's numbers."""
+
+    PRIVATE = 0
+    PUBLIC = 1
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JaxInfo:
+    """What JAX needs to call a module and the manifest does not hold (`jax_specific_info`).
+
+    Symbolic dimensions and float0 are stored in the same record; here they are in the signature.
+
+    Attributes:
+      name: Name of the traced function.
+      device_count: Devices that the module was lowered for.
+      ordered_effects: Text forms of the ordered effects.
+      unordered_effects: Text forms of the unordered effects.
+      disabled_checks: "platform", "shape_assertions" or "custom_call:<target>".
+      uses_shape_polymorphism: Whether the module takes dimension variables as global constants.
+    """
+
+    name: str = ""
+    device_count: int = 1
+    ordered_effects: tuple[str, ...] = ()
+    unordered_effects: tuple[str, ...] = ()
+    disabled_checks: tuple[str, ...] = ()
+    uses_shape_polymorphism: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShloFunction:
+    """A StableHLO module with what is needed to call it.
+
+    Attributes:
+      signature: Inputs and outputs; symbolic dimensions are expressions.
+      module: The portable artifact (StableHLO bytecode).
+      calling_convention_version: Of `jax.export`.
+      platforms: Lower-case names, in the order that the module's platform index counts.
+      kept_inputs: Flat indices of the inputs that the module takes; others are dropped.
+      jax: Further facts for calling it from JAX; None when the bundle has none.
+      supplementals: Other records by name, for example "xla_compile_options".
+      data_names: Dotted key paths of the weights it needs; empty means all.
+      visibility: For callers, or only for other functions.
+      gradient_function_name: The object that computes its VJP.
+      origin: The manifest entry it was read from; carries what this version does not know.
+    """
+
+    signature: Signature
+    module: Data
+    calling_convention_version: int
+    platforms: tuple[str, ...]
+    kept_inputs: tuple[int, ...]
+    jax: JaxInfo | None = None
+    supplementals: Mapping[str, FunctionSupplemental] = field(default_factory=dict)
+    data_names: tuple[str, ...] = ()
+    visibility: Visibility = Visibility.PUBLIC
+    gradient_function_name: str | None = None
+    origin: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def mime_type(self) -> str | None:
+        """The MIME type of the body, by which the runtime chooses an engine."""
+        return self.module.mime_type
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpaqueFunction:
+    """A function whose body only its MIME type explains, for example a TensorFlow function.
+
+    Attributes:
+      signature: Inputs and outputs.
+      body: The payload.
+      extension: As in `FunctionSupplemental`: extension of the body's file, None keeps it inline.
+      data_names: See `ShloFunction`.
+      visibility: See `ShloFunction`.
+      gradient_function_name: See `ShloFunction`.
+      origin: See `ShloFunction`.
+    """
+
+    signature: Signature
+    body: Data
+    extension: str | None = None
+    data_names: tuple[str, ...] = ()
+    visibility: Visibility = Visibility.PUBLIC
+    gradient_function_name: str | None = None
+    origin: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def mime_type(self) -> str | None:
+        """The MIME type of the body, by which the runtime chooses an engine."""
+        return self.body.mime_type
+
+
+ConcreteFunction: TypeAlias = ShloFunction | OpaqueFunction
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolymorphicFunction:
+    """Several functions under one name; the caller's arguments choose.
+
+    Attributes:
+      functions: In the author's order.
+      origin: See `ShloFunction`.
+    """
+
+    functions: tuple[ConcreteFunction, ...]
+    origin: bytes = field(default=b"", compare=False, repr=False)
+
+
+Function: TypeAlias = ShloFunction | OpaqueFunction | PolymorphicFunction
