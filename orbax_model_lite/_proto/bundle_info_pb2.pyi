@@ -5,22 +5,57 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class LogicalSignature(_message.Message):
-    __slots__ = ("mesh_axes", "inputs", "outputs", "input_nodes", "output_nodes", "symbolic_constraints")
+class LogicalTypes(_message.Message):
+    __slots__ = ("inputs", "outputs")
     class InputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: int
-        value: LogicalLeaf
-        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[LogicalLeaf, _Mapping]] = ...) -> None: ...
+        value: str
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[str] = ...) -> None: ...
     class OutputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: int
-        value: LogicalLeaf
-        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[LogicalLeaf, _Mapping]] = ...) -> None: ...
+        value: str
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[str] = ...) -> None: ...
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    inputs: _containers.ScalarMap[int, str]
+    outputs: _containers.ScalarMap[int, str]
+    def __init__(self, inputs: _Optional[_Mapping[int, str]] = ..., outputs: _Optional[_Mapping[int, str]] = ...) -> None: ...
+
+class ObjectTypes(_message.Message):
+    __slots__ = ("objects",)
+    class ObjectsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: LogicalTypes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[LogicalTypes, _Mapping]] = ...) -> None: ...
+    OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    objects: _containers.MessageMap[str, LogicalTypes]
+    def __init__(self, objects: _Optional[_Mapping[str, LogicalTypes]] = ...) -> None: ...
+
+class JaxTrees(_message.Message):
+    __slots__ = ("mesh_axes", "inputs", "outputs", "input_nodes", "output_nodes", "symbolic_constraints", "argument_names")
+    class InputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: LeafPlacement
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[LeafPlacement, _Mapping]] = ...) -> None: ...
+    class OutputsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: int
+        value: LeafPlacement
+        def __init__(self, key: _Optional[int] = ..., value: _Optional[_Union[LeafPlacement, _Mapping]] = ...) -> None: ...
     class InputNodesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,13 +76,15 @@ class LogicalSignature(_message.Message):
     INPUT_NODES_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_NODES_FIELD_NUMBER: _ClassVar[int]
     SYMBOLIC_CONSTRAINTS_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENT_NAMES_FIELD_NUMBER: _ClassVar[int]
     mesh_axes: _containers.RepeatedCompositeFieldContainer[MeshAxis]
-    inputs: _containers.MessageMap[int, LogicalLeaf]
-    outputs: _containers.MessageMap[int, LogicalLeaf]
+    inputs: _containers.MessageMap[int, LeafPlacement]
+    outputs: _containers.MessageMap[int, LeafPlacement]
     input_nodes: _containers.MessageMap[str, NodeKind]
     output_nodes: _containers.MessageMap[str, NodeKind]
     symbolic_constraints: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, mesh_axes: _Optional[_Iterable[_Union[MeshAxis, _Mapping]]] = ..., inputs: _Optional[_Mapping[int, LogicalLeaf]] = ..., outputs: _Optional[_Mapping[int, LogicalLeaf]] = ..., input_nodes: _Optional[_Mapping[str, NodeKind]] = ..., output_nodes: _Optional[_Mapping[str, NodeKind]] = ..., symbolic_constraints: _Optional[_Iterable[str]] = ...) -> None: ...
+    argument_names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, mesh_axes: _Optional[_Iterable[_Union[MeshAxis, _Mapping]]] = ..., inputs: _Optional[_Mapping[int, LeafPlacement]] = ..., outputs: _Optional[_Mapping[int, LeafPlacement]] = ..., input_nodes: _Optional[_Mapping[str, NodeKind]] = ..., output_nodes: _Optional[_Mapping[str, NodeKind]] = ..., symbolic_constraints: _Optional[_Iterable[str]] = ..., argument_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MeshAxis(_message.Message):
     __slots__ = ("name", "size", "axis_type")
@@ -59,15 +96,13 @@ class MeshAxis(_message.Message):
     axis_type: str
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ..., axis_type: _Optional[str] = ...) -> None: ...
 
-class LogicalLeaf(_message.Message):
-    __slots__ = ("dtype", "partition_spec", "memory_kind")
-    DTYPE_FIELD_NUMBER: _ClassVar[int]
+class LeafPlacement(_message.Message):
+    __slots__ = ("partition_spec", "memory_kind")
     PARTITION_SPEC_FIELD_NUMBER: _ClassVar[int]
     MEMORY_KIND_FIELD_NUMBER: _ClassVar[int]
-    dtype: str
     partition_spec: PartitionSpec
     memory_kind: str
-    def __init__(self, dtype: _Optional[str] = ..., partition_spec: _Optional[_Union[PartitionSpec, _Mapping]] = ..., memory_kind: _Optional[str] = ...) -> None: ...
+    def __init__(self, partition_spec: _Optional[_Union[PartitionSpec, _Mapping]] = ..., memory_kind: _Optional[str] = ...) -> None: ...
 
 class PartitionSpec(_message.Message):
     __slots__ = ("dimensions", "unreduced_axes", "reduced_axes")

@@ -59,8 +59,16 @@ class Data:
         return self.content if isinstance(self.content, bytes) else None
 
     def moved_to(self, path: str) -> Data:
-        """Returns the same typed payload, now in the file at `path`."""
-        return replace(self, content=FileRange(path=path))
+        """Returns the same typed payload, now in the file at `path`.
+
+        An absent MIME type or version becomes "", as the format has it for written payloads.
+        """
+        return replace(
+            self,
+            content=FileRange(path=path),
+            mime_type=self.mime_type or "",
+            version=self.version or "",
+        )
 
 
 @final

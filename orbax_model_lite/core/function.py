@@ -30,8 +30,10 @@ class JaxInfo:
       device_count: Devices that the module was lowered for.
       ordered_effects: Text forms of the ordered effects.
       unordered_effects: Text forms of the unordered effects.
-      disabled_checks: "platform", "shape_assertions" or "custom_call:<target>".
+      disabled_checks: "platform", "shape_assertions", "custom_call:<target>", or "unknown:<hex>"
+        for one that this version does not know.
       uses_shape_polymorphism: Whether the module takes dimension variables as global constants.
+      origin: The record it was read from; carries what this version does not know.
     """
 
     name: str = ""
@@ -40,6 +42,7 @@ class JaxInfo:
     unordered_effects: tuple[str, ...] = ()
     disabled_checks: tuple[str, ...] = ()
     uses_shape_polymorphism: bool = False
+    origin: bytes = field(default=b"", compare=False, repr=False)
 
 
 @final
