@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from orbax_model_lite._proto import type_pb2 as orbax__model__lite_dot___proto_dot_type__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+orbax_model_lite/_proto/orchestration.proto\x12\x1eorbax_model_lite.orchestration\x1a\"orbax_model_lite/_proto/type.proto\"\xc5\x01\n\tPipelines\x12W\n\x10name_to_pipeline\x18\x01 \x03(\x0b\x32=.orbax_model_lite.orchestration.Pipelines.NameToPipelineEntry\x1a_\n\x13NameToPipelineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.orbax_model_lite.orchestration.Pipeline:\x02\x38\x01\"\xed\x03\n\x08Pipeline\x12;\n\tsignature\x18\x01 \x01(\x0b\x32(.orbax_model_lite.type.FunctionSignature\x12L\n\x0fnamed_signature\x18\x02 \x01(\x0b\x32..orbax_model_lite.orchestration.NamedSignatureH\x00\x88\x01\x01\x12\x1b\n\x13pre_processor_names\x18\x03 \x03(\t\x12K\n\x0fmodel_functions\x18\x04 \x03(\x0b\x32\x32.orbax_model_lite.orchestration.BoundModelFunction\x12\x1c\n\x14post_processor_names\x18\x05 \x03(\t\x12H\n\rbatch_options\x18\x06 \x01(\x0b\x32,.orbax_model_lite.orchestration.BatchOptionsH\x01\x88\x01\x01\x12=\n\ncomponents\x18\x07 \x03(\x0b\x32).orbax_model_lite.orchestration.Component\x12\x1f\n\x17keyword_arguments_based\x18\x08 \x01(\x08\x42\x12\n\x10_named_signatureB\x10\n\x0e_batch_options\"]\n\x12\x42oundModelFunction\x12\x1b\n\x13model_function_name\x18\x01 \x01(\t\x12\x19\n\x0cweights_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_weights_name\"\xe4\x01\n\tComponent\x12\x15\n\rfunction_name\x18\x01 \x01(\t\x12\x32\n\x04role\x18\x02 \x01(\x0e\x32$.orbax_model_lite.orchestration.Role\x12L\n\x0fnamed_signature\x18\x04 \x01(\x0b\x32..orbax_model_lite.orchestration.NamedSignatureH\x00\x88\x01\x01\x12\x19\n\x0cweights_name\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x12\n\x10_named_signatureB\x0f\n\r_weights_name\"\xbc\x01\n\x0eNamedSignature\x12H\n\x06inputs\x18\x01 \x01(\x0b\x32\x33.orbax_model_lite.orchestration.NamedTensorTypeListH\x00\x88\x01\x01\x12I\n\x07outputs\x18\x02 \x01(\x0b\x32\x33.orbax_model_lite.orchestration.NamedTensorTypeListH\x01\x88\x01\x01\x42\t\n\x07_inputsB\n\n\x08_outputs\"b\n\x13NamedTensorTypeList\x12K\n\x12named_tensor_types\x18\x01 \x03(\x0b\x32/.orbax_model_lite.orchestration.NamedTensorType\"\x87\x01\n\x0fNamedTensorType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x0btensor_type\x18\x02 \x01(\x0b\x32!.orbax_model_lite.type.TensorType\x12\x1b\n\x0e\x63onsumer_count\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_consumer_count\"\xc2\x04\n\x0c\x42\x61tchOptions\x12G\n\x0f\x62\x61tch_component\x18\x01 \x01(\x0e\x32..orbax_model_lite.orchestration.BatchComponent\x12\x16\n\x0emax_batch_size\x18\x02 \x01(\x05\x12\x1c\n\x14\x62\x61tch_timeout_micros\x18\x03 \x01(\x05\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x04 \x03(\x05\x12%\n\x1d\x64isable_large_batch_splitting\x18\x05 \x01(\x08\x12\x19\n\x11num_batch_threads\x18\x06 \x01(\x05\x12\x1c\n\x14max_enqueued_batches\x18\x07 \x01(\x05\x12P\n\x14\x62\x61tch_padding_policy\x18\x08 \x01(\x0e\x32\x32.orbax_model_lite.orchestration.BatchPaddingPolicy\x12`\n\x1alow_priority_batch_options\x18\t \x01(\x0b\x32\x37.orbax_model_lite.orchestration.LowPriorityBatchOptionsH\x00\x88\x01\x01\x12\x63\n\x1emixed_priority_batching_policy\x18\n \x01(\x0e\x32;.orbax_model_lite.orchestration.MixedPriorityBatchingPolicyB\x1d\n\x1b_low_priority_batch_options\"\x8a\x01\n\x17LowPriorityBatchOptions\x12\x16\n\x0emax_batch_size\x18\x01 \x01(\x05\x12\x1c\n\x14\x62\x61tch_timeout_micros\x18\x02 \x01(\x05\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x03 \x03(\x05\x12\x1c\n\x14max_enqueued_batches\x18\x04 \x01(\x05*[\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11ROLE_PREPROCESSOR\x10\x01\x12\x0e\n\nROLE_MODEL\x10\x02\x12\x16\n\x12ROLE_POSTPROCESSOR\x10\x03*\xb7\x01\n\x0e\x42\x61tchComponent\x12\x1f\n\x1b\x42\x41TCH_COMPONENT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bNO_BATCHING\x10\x01\x12\x12\n\x0eMODEL_FUNCTION\x10\x02\x12\x12\n\x0eWHOLE_PIPELINE\x10\x03\x12$\n PRE_PROCESSOR_AND_MODEL_FUNCTION\x10\x04\x12%\n!MODEL_FUNCTION_AND_POST_PROCESSOR\x10\x05*s\n\x12\x42\x61tchPaddingPolicy\x12\x1e\n\x1aPADDING_POLICY_UNSPECIFIED\x10\x00\x12\n\n\x06PAD_UP\x10\x01\x12\x0e\n\nBATCH_DOWN\x10\x02\x12!\n\x1dMINIMIZE_TPU_COST_PER_REQUEST\x10\x03*\xde\x01\n\x1bMixedPriorityBatchingPolicy\x12.\n*MIXED_PRIORITY_BATCHING_POLICY_UNSPECIFIED\x10\x00\x12,\n(LOW_PRIORITY_PADDING_WITH_MAX_BATCH_SIZE\x10\x01\x12\x35\n1LOW_PRIORITY_PADDING_WITH_NEXT_ALLOWED_BATCH_SIZE\x10\x02\x12\x16\n\x12PRIORITY_ISOLATION\x10\x03\x12\x12\n\x0ePRIORITY_MERGE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+orbax_model_lite/_proto/orchestration.proto\x12\x1eorbax_model_lite.orchestration\x1a\"orbax_model_lite/_proto/type.proto\"\x84\x02\n\tPipelines\x12W\n\x10name_to_pipeline\x18\x01 \x03(\x0b\x32=.orbax_model_lite.orchestration.Pipelines.NameToPipelineEntry\x12#\n\x15\x64\x65\x66\x61ult_pipeline_name\x18\xe8\x07 \x01(\tH\x00\x88\x01\x01\x1a_\n\x13NameToPipelineEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x37\n\x05value\x18\x02 \x01(\x0b\x32(.orbax_model_lite.orchestration.Pipeline:\x02\x38\x01\x42\x18\n\x16_default_pipeline_name\"\xed\x03\n\x08Pipeline\x12;\n\tsignature\x18\x01 \x01(\x0b\x32(.orbax_model_lite.type.FunctionSignature\x12L\n\x0fnamed_signature\x18\x02 \x01(\x0b\x32..orbax_model_lite.orchestration.NamedSignatureH\x00\x88\x01\x01\x12\x1b\n\x13pre_processor_names\x18\x03 \x03(\t\x12K\n\x0fmodel_functions\x18\x04 \x03(\x0b\x32\x32.orbax_model_lite.orchestration.BoundModelFunction\x12\x1c\n\x14post_processor_names\x18\x05 \x03(\t\x12H\n\rbatch_options\x18\x06 \x01(\x0b\x32,.orbax_model_lite.orchestration.BatchOptionsH\x01\x88\x01\x01\x12=\n\ncomponents\x18\x07 \x03(\x0b\x32).orbax_model_lite.orchestration.Component\x12\x1f\n\x17keyword_arguments_based\x18\x08 \x01(\x08\x42\x12\n\x10_named_signatureB\x10\n\x0e_batch_options\"]\n\x12\x42oundModelFunction\x12\x1b\n\x13model_function_name\x18\x01 \x01(\t\x12\x19\n\x0cweights_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_weights_name\"\xe4\x01\n\tComponent\x12\x15\n\rfunction_name\x18\x01 \x01(\t\x12\x32\n\x04role\x18\x02 \x01(\x0e\x32$.orbax_model_lite.orchestration.Role\x12L\n\x0fnamed_signature\x18\x04 \x01(\x0b\x32..orbax_model_lite.orchestration.NamedSignatureH\x00\x88\x01\x01\x12\x19\n\x0cweights_name\x18\x05 \x01(\tH\x01\x88\x01\x01\x42\x12\n\x10_named_signatureB\x0f\n\r_weights_name\"\xbc\x01\n\x0eNamedSignature\x12H\n\x06inputs\x18\x01 \x01(\x0b\x32\x33.orbax_model_lite.orchestration.NamedTensorTypeListH\x00\x88\x01\x01\x12I\n\x07outputs\x18\x02 \x01(\x0b\x32\x33.orbax_model_lite.orchestration.NamedTensorTypeListH\x01\x88\x01\x01\x42\t\n\x07_inputsB\n\n\x08_outputs\"b\n\x13NamedTensorTypeList\x12K\n\x12named_tensor_types\x18\x01 \x03(\x0b\x32/.orbax_model_lite.orchestration.NamedTensorType\"\x87\x01\n\x0fNamedTensorType\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\x0btensor_type\x18\x02 \x01(\x0b\x32!.orbax_model_lite.type.TensorType\x12\x1b\n\x0e\x63onsumer_count\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_consumer_count\"\xc2\x04\n\x0c\x42\x61tchOptions\x12G\n\x0f\x62\x61tch_component\x18\x01 \x01(\x0e\x32..orbax_model_lite.orchestration.BatchComponent\x12\x16\n\x0emax_batch_size\x18\x02 \x01(\x05\x12\x1c\n\x14\x62\x61tch_timeout_micros\x18\x03 \x01(\x05\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x04 \x03(\x05\x12%\n\x1d\x64isable_large_batch_splitting\x18\x05 \x01(\x08\x12\x19\n\x11num_batch_threads\x18\x06 \x01(\x05\x12\x1c\n\x14max_enqueued_batches\x18\x07 \x01(\x05\x12P\n\x14\x62\x61tch_padding_policy\x18\x08 \x01(\x0e\x32\x32.orbax_model_lite.orchestration.BatchPaddingPolicy\x12`\n\x1alow_priority_batch_options\x18\t \x01(\x0b\x32\x37.orbax_model_lite.orchestration.LowPriorityBatchOptionsH\x00\x88\x01\x01\x12\x63\n\x1emixed_priority_batching_policy\x18\n \x01(\x0e\x32;.orbax_model_lite.orchestration.MixedPriorityBatchingPolicyB\x1d\n\x1b_low_priority_batch_options\"\x8a\x01\n\x17LowPriorityBatchOptions\x12\x16\n\x0emax_batch_size\x18\x01 \x01(\x05\x12\x1c\n\x14\x62\x61tch_timeout_micros\x18\x02 \x01(\x05\x12\x1b\n\x13\x61llowed_batch_sizes\x18\x03 \x03(\x05\x12\x1c\n\x14max_enqueued_batches\x18\x04 \x01(\x05*[\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x15\n\x11ROLE_PREPROCESSOR\x10\x01\x12\x0e\n\nROLE_MODEL\x10\x02\x12\x16\n\x12ROLE_POSTPROCESSOR\x10\x03*\xb7\x01\n\x0e\x42\x61tchComponent\x12\x1f\n\x1b\x42\x41TCH_COMPONENT_UNSPECIFIED\x10\x00\x12\x0f\n\x0bNO_BATCHING\x10\x01\x12\x12\n\x0eMODEL_FUNCTION\x10\x02\x12\x12\n\x0eWHOLE_PIPELINE\x10\x03\x12$\n PRE_PROCESSOR_AND_MODEL_FUNCTION\x10\x04\x12%\n!MODEL_FUNCTION_AND_POST_PROCESSOR\x10\x05*s\n\x12\x42\x61tchPaddingPolicy\x12\x1e\n\x1aPADDING_POLICY_UNSPECIFIED\x10\x00\x12\n\n\x06PAD_UP\x10\x01\x12\x0e\n\nBATCH_DOWN\x10\x02\x12!\n\x1dMINIMIZE_TPU_COST_PER_REQUEST\x10\x03*\xde\x01\n\x1bMixedPriorityBatchingPolicy\x12.\n*MIXED_PRIORITY_BATCHING_POLICY_UNSPECIFIED\x10\x00\x12,\n(LOW_PRIORITY_PADDING_WITH_MAX_BATCH_SIZE\x10\x01\x12\x35\n1LOW_PRIORITY_PADDING_WITH_NEXT_ALLOWED_BATCH_SIZE\x10\x02\x12\x16\n\x12PRIORITY_ISOLATION\x10\x03\x12\x12\n\x0ePRIORITY_MERGE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,32 +34,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PIPELINES_NAMETOPIPELINEENTRY']._loaded_options = None
   _globals['_PIPELINES_NAMETOPIPELINEENTRY']._serialized_options = b'8\001'
-  _globals['_ROLE']._serialized_start=2288
-  _globals['_ROLE']._serialized_end=2379
-  _globals['_BATCHCOMPONENT']._serialized_start=2382
-  _globals['_BATCHCOMPONENT']._serialized_end=2565
-  _globals['_BATCHPADDINGPOLICY']._serialized_start=2567
-  _globals['_BATCHPADDINGPOLICY']._serialized_end=2682
-  _globals['_MIXEDPRIORITYBATCHINGPOLICY']._serialized_start=2685
-  _globals['_MIXEDPRIORITYBATCHINGPOLICY']._serialized_end=2907
+  _globals['_ROLE']._serialized_start=2351
+  _globals['_ROLE']._serialized_end=2442
+  _globals['_BATCHCOMPONENT']._serialized_start=2445
+  _globals['_BATCHCOMPONENT']._serialized_end=2628
+  _globals['_BATCHPADDINGPOLICY']._serialized_start=2630
+  _globals['_BATCHPADDINGPOLICY']._serialized_end=2745
+  _globals['_MIXEDPRIORITYBATCHINGPOLICY']._serialized_start=2748
+  _globals['_MIXEDPRIORITYBATCHINGPOLICY']._serialized_end=2970
   _globals['_PIPELINES']._serialized_start=116
-  _globals['_PIPELINES']._serialized_end=313
-  _globals['_PIPELINES_NAMETOPIPELINEENTRY']._serialized_start=218
-  _globals['_PIPELINES_NAMETOPIPELINEENTRY']._serialized_end=313
-  _globals['_PIPELINE']._serialized_start=316
-  _globals['_PIPELINE']._serialized_end=809
-  _globals['_BOUNDMODELFUNCTION']._serialized_start=811
-  _globals['_BOUNDMODELFUNCTION']._serialized_end=904
-  _globals['_COMPONENT']._serialized_start=907
-  _globals['_COMPONENT']._serialized_end=1135
-  _globals['_NAMEDSIGNATURE']._serialized_start=1138
-  _globals['_NAMEDSIGNATURE']._serialized_end=1326
-  _globals['_NAMEDTENSORTYPELIST']._serialized_start=1328
-  _globals['_NAMEDTENSORTYPELIST']._serialized_end=1426
-  _globals['_NAMEDTENSORTYPE']._serialized_start=1429
-  _globals['_NAMEDTENSORTYPE']._serialized_end=1564
-  _globals['_BATCHOPTIONS']._serialized_start=1567
-  _globals['_BATCHOPTIONS']._serialized_end=2145
-  _globals['_LOWPRIORITYBATCHOPTIONS']._serialized_start=2148
-  _globals['_LOWPRIORITYBATCHOPTIONS']._serialized_end=2286
+  _globals['_PIPELINES']._serialized_end=376
+  _globals['_PIPELINES_NAMETOPIPELINEENTRY']._serialized_start=255
+  _globals['_PIPELINES_NAMETOPIPELINEENTRY']._serialized_end=350
+  _globals['_PIPELINE']._serialized_start=379
+  _globals['_PIPELINE']._serialized_end=872
+  _globals['_BOUNDMODELFUNCTION']._serialized_start=874
+  _globals['_BOUNDMODELFUNCTION']._serialized_end=967
+  _globals['_COMPONENT']._serialized_start=970
+  _globals['_COMPONENT']._serialized_end=1198
+  _globals['_NAMEDSIGNATURE']._serialized_start=1201
+  _globals['_NAMEDSIGNATURE']._serialized_end=1389
+  _globals['_NAMEDTENSORTYPELIST']._serialized_start=1391
+  _globals['_NAMEDTENSORTYPELIST']._serialized_end=1489
+  _globals['_NAMEDTENSORTYPE']._serialized_start=1492
+  _globals['_NAMEDTENSORTYPE']._serialized_end=1627
+  _globals['_BATCHOPTIONS']._serialized_start=1630
+  _globals['_BATCHOPTIONS']._serialized_end=2208
+  _globals['_LOWPRIORITYBATCHOPTIONS']._serialized_start=2211
+  _globals['_LOWPRIORITYBATCHOPTIONS']._serialized_end=2349
 # @@protoc_insertion_point(module_scope)

@@ -58,7 +58,7 @@ PRIORITY_ISOLATION: MixedPriorityBatchingPolicy
 PRIORITY_MERGE: MixedPriorityBatchingPolicy
 
 class Pipelines(_message.Message):
-    __slots__ = ("name_to_pipeline",)
+    __slots__ = ("name_to_pipeline", "default_pipeline_name")
     class NameToPipelineEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -67,8 +67,10 @@ class Pipelines(_message.Message):
         value: Pipeline
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Pipeline, _Mapping]] = ...) -> None: ...
     NAME_TO_PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_PIPELINE_NAME_FIELD_NUMBER: _ClassVar[int]
     name_to_pipeline: _containers.MessageMap[str, Pipeline]
-    def __init__(self, name_to_pipeline: _Optional[_Mapping[str, Pipeline]] = ...) -> None: ...
+    default_pipeline_name: str
+    def __init__(self, name_to_pipeline: _Optional[_Mapping[str, Pipeline]] = ..., default_pipeline_name: _Optional[str] = ...) -> None: ...
 
 class Pipeline(_message.Message):
     __slots__ = ("signature", "named_signature", "pre_processor_names", "model_functions", "post_processor_names", "batch_options", "components", "keyword_arguments_based")

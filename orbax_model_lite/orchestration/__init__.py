@@ -1,0 +1,44 @@
+"""How the functions of a bundle are chained: a record, not an executor.
+
+Pipelines and batch options, their form on disk, and the rule by which the output of one stage
+becomes the input of the next. No framework is known here; `runtime` executes the record.
+"""
+
+from orbax_model_lite.orchestration.checks import check_orchestration, require_orchestration
+from orbax_model_lite.orchestration.interfaces import parameter_names, stage_interfaces
+from orbax_model_lite.orchestration.records import (
+    DEFAULT_PIPELINE,
+    BatchComponent,
+    BatchOptions,
+    BatchPaddingPolicy,
+    Orchestration,
+    Pipeline,
+    Role,
+    Stage,
+)
+from orbax_model_lite.orchestration.serialization import from_data, to_data
+from orbax_model_lite.orchestration.simple import orchestration
+from orbax_model_lite.orchestration.wiring import StageInterface, Step, Wiring, connect, plan
+
+__all__ = [
+    "DEFAULT_PIPELINE",
+    "BatchComponent",
+    "BatchOptions",
+    "BatchPaddingPolicy",
+    "Orchestration",
+    "Pipeline",
+    "Role",
+    "Stage",
+    "StageInterface",
+    "Step",
+    "Wiring",
+    "check_orchestration",
+    "connect",
+    "from_data",
+    "orchestration",
+    "parameter_names",
+    "plan",
+    "require_orchestration",
+    "stage_interfaces",
+    "to_data",
+]

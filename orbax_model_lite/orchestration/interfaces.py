@@ -1,0 +1,83 @@
+"""Stage interfaces of a bundle's functions: signatures joined with the names of their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from orbax_model_lite._proto import bundle_info_pb2, tf_handle_pb2
+from orbax_model_lite.core import layout
+from orbax_model_lite.core.data import Data
+from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.tree import flatten_with_path
+from orbax_model_lite.core.value import Object
+from orbax_model_lite.errors import InvalidModelError, unknown_name
+from orbax_model_lite.orchestration.records import Pipeline, Stage
+from orbax_model_lite.orchestration.wiring import StageInterface
+
+ReadBytes = Callable[[Data], bytes]
+
+
+def stage_interfaces(
+    pipeline: Pipeline, objects: Mapping[str, Object], read: ReadBytes
+) -> list[StageInterface]:
+    """Returns what wiring needs to know of each stage.
+
+    Args:
+      pipeline: The stages, by function name.
+      objects: The bundle's objects.
+      read: Gives the bytes of a payload (`Bundle.read_bytes`, or of payloads in memory).
+
+    Raises:
+      UnknownNameError: If a stage names a function that does not exist.
+      InvalidModelError: If it names something that is not a function.
+    """
+    return [_interface(stage, objects, read) for stage in pipeline.stages]
+
+
+def _interface(stage: Stage, objects: Mapping[str, Object], read: ReadBytes) -> StageInterface:
+    function = objects.get(stage.function)
+    if function is None:
+        raise unknown_name("function", stage.function, objects)
+    if isinstance(function, PolymorphicFunction) and function.functions:
+        # The variants of one function take the same names; which one runs, the values decide.
+        function = function.functions[0]
+    if not isinstance(function, ConcreteFunction):
+        raise InvalidModelError(
+            f"pipeline stage {stage.function!r}: expected a function; "
+            f"found a {type(function).__name__}; name a function of this bundle"
+        )
+    names = parameter_names(function, read)
+    if not any(names) and stage.parameter_names:
+        names = _by_argument(stage.parameter_names, function)
+    return StageInterface.of(
+        stage.function,
+        function.signature,
+        has_weights=stage.weights is not None,
+        parameter_names=names,
+    )
+
+
+def parameter_names(function: ConcreteFunction, read: ReadBytes) -> tuple[str | None, ...]:
+    """Returns the names of a function's positional inputs, weights included; None where unknown."""
+    if isinstance(function, ShloFunction):
+        supplemental = function.supplementals.get(layout.KEY_JAX_TREES)
+        if supplemental is None:
+            return ()
+        trees = bundle_info_pb2.JaxTrees.FromString(read(supplemental.data))
+        return tuple(name or None for name in trees.argument_names)
+    if layout.canonical_mime_type(function.mime_type) != layout.MIME_TF_FUNCTION:
+        return ()
+    handle = tf_handle_pb2.TfConcreteFunctionHandle.FromString(read(function.body))
+    return _by_argument(tuple(handle.input_names), function)
+
+
+def _by_argument(flat_names: tuple[str, ...], function: ConcreteFunction) -> tuple[str | None, ...]:
+    """Returns one name an argument, from names of flat leaves; nested arguments have none."""
+    names: list[str | None] = []
+    position = 0
+    for argument in function.signature.args:
+        leaves = flatten_with_path(argument)
+        is_leaf = len(leaves) == 1 and leaves[0][0] == ()
+        names.append(flat_names[position] if is_leaf and position < len(flat_names) else None)
+        position += len(leaves)
+    return tuple(names)
