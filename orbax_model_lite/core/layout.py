@@ -16,6 +16,10 @@ INTEGRITY_FILE: Final = "integrity.pb"
 ORCHESTRATION_FILE: Final = "orchestration.pb"
 LEGACY_VERSION_FILE: Final = "manifest_version.txt"
 
+# Beside the files of a bundle while a save runs, or after one was killed.
+JOURNAL_FILE: Final = ".obm-save.journal"
+UNFINISHED_FILE: Final = ".obm-save.unfinished"
+
 WEIGHTS_FOLDER: Final = "weights/"
 SAFETENSORS_FILE: Final = "weights.safetensors"
 SAVED_MODEL_FOLDER: Final = "tf_saved_model/"
