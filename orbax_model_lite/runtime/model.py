@@ -1,0 +1,243 @@
+"""A loaded bundle: its functions and pipelines as callables, its weights as arrays."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, final
+
+from orbax_model_lite.core import layout
+from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.function import (
+    ConcreteFunction,
+    Function,
+    OpaqueFunction,
+    PolymorphicFunction,
+    ShloFunction,
+)
+from orbax_model_lite.errors import InvalidBundleError, unknown_name
+from orbax_model_lite.orchestration import (
+    Orchestration,
+    Stage,
+    plan,
+    stage_interfaces,
+)
+from orbax_model_lite.runtime import trust as gates
+from orbax_model_lite.runtime.engines import Engines
+from orbax_model_lite.runtime.pipeline import BoundPipeline
+from orbax_model_lite.runtime.polymorphic import PolymorphicCallable
+from orbax_model_lite.runtime.trust import Trust
+from orbax_model_lite.runtime.weights import Weights
+
+
+@final
+class _Named(Mapping[str, Any]):
+    """Callables by name, each bound on first use."""
+
+    def __init__(self, kind: str, names: list[str], bind: Callable[[str], Any]) -> None:
+        self._kind, self._names, self._bind = kind, names, bind
+        self._bound: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._bound:
+            return self._bound[name]
+        if name not in self._names:
+            raise unknown_name(self._kind, name, self._names)
+        with self._lock:
+            if name not in self._bound:
+                self._bound[name] = self._bind(name)
+            return self._bound[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"<{self._kind}s: {', '.join(self._names)}>"
+
+    def clear(self) -> None:
+        with self._lock:
+            self._bound.clear()
+            self._names = []
+
+
+@final
+class Model:
+    """A bundle in memory, ready to be called; made by `load`.
+
+    Calling the model runs its default pipeline. It is safe to use from several threads, and a
+    context manager: leaving it (or `close`) releases weights and executables.
+
+    Attributes:
+      bundle: The description on disk.
+      functions: Callables by name, StableHLO and TensorFlow functions alike. They take the
+        arguments of their signature, weights included, as plain trees of arrays.
+      pipelines: Callables by name, weights bound.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        orchestration: Orchestration,
+        *,
+        trust: Trust,
+        weights: Weights,
+        engines: Engines,
+    ) -> None:
+        """Joins the parts; use `load` instead."""
+        self.bundle = bundle
+        self.orchestration = orchestration
+        self._trust = trust
+        self._weights = weights
+        self._engines = engines
+        self._is_saved_model_checked = False
+        self._is_closed = False
+        functions = [n for n, o in bundle.objects.items() if isinstance(o, Function)]
+        self.functions: Mapping[str, Any] = _Named("function", functions, self._bind_function)
+        self.pipelines: Mapping[str, BoundPipeline] = _Named(
+            "pipeline", list(orchestration.pipelines), self._bind_pipeline
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the default pipeline: pre-processors, model, post-processors.
+
+        Args:
+          *args: What its first function takes, without weights.
+          **kwargs: The same, by name.
+
+        Returns:
+          What its last function returns.
+
+        Raises:
+          SignatureMismatchError: If the arguments do not fit.
+          UnknownNameError: If the bundle has no pipeline, or several and no default.
+        """
+        return self._default(*args, **kwargs)
+
+    @functools.cached_property
+    def _default(self) -> BoundPipeline:
+        name = self.orchestration.default_name
+        if name is None:
+            raise unknown_name("pipeline", "(default)", self.orchestration.pipelines)
+        return self.pipelines[name]
+
+    @property
+    def weights(self) -> Any:
+        """The weights of the default pipeline's model function, as it takes them.
+
+        In a bundle without pipelines: its only value. None when the bundle has no weights.
+
+        Raises:
+          UnknownNameError: If there are several values and no default pipeline; use `value`.
+        """
+        self._require_open()
+        name = self.orchestration.default_name
+        if name is not None:
+            for stage in self.orchestration.pipelines[name].stages:
+                if stage.weights is not None:
+                    return self._bound_weights(stage)
+        values = list(self.bundle.values)
+        if len(values) > 1:
+            raise unknown_name("value", "(default)", values)
+        return self._weights.value(values[0]) if values else None
+
+    def value(self, name: str) -> Any:
+        """Returns the value of this name as a plain tree of arrays."""
+        self._require_open()
+        return self._weights.value(name)
+
+    def close(self) -> None:
+        """Releases weights and executables; the model cannot be called afterwards."""
+        self._is_closed = True
+        self.__dict__.pop("_default", None)
+        for named in (self.functions, self.pipelines):
+            assert isinstance(named, _Named)
+            named.clear()
+        self._matched.clear()
+        self._weights.close()
+        self._engines.close()
+
+    def __enter__(self) -> Self:
+        """Returns the model."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the model."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Returns for example "<Model 'digits.obm': serving_default>"."""
+        names = list(self.orchestration.pipelines) or list(self.functions)
+        return f"<Model {self.bundle.path.name!r}: {', '.join(names)}>"
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise InvalidBundleError(
+                f"model {self.bundle.path.name!r}: expected an open model; found a closed one; "
+                "load it again"
+            )
+
+    def _bind_function(self, name: str) -> Callable[..., Any]:
+        self._require_open()
+        found = self.bundle.objects[name]
+        if isinstance(found, PolymorphicFunction):
+            concrete = functools.cache(lambda i: self._bind_concrete(name, found.functions[i]))
+            return PolymorphicCallable(name, [f.signature for f in found.functions], concrete)
+        assert isinstance(found, ConcreteFunction)
+        return self._bind_concrete(name, found)
+
+    def _bind_concrete(self, name: str, function: ConcreteFunction) -> Callable[..., Any]:
+        if isinstance(function, ShloFunction):
+            gates.require_module(name, self.bundle.read_bytes(function.module), self._trust)
+        else:
+            self._require_opaque(function)
+        return self._engines.bind(name, function)
+
+    def _require_opaque(self, function: OpaqueFunction) -> None:
+        is_tf = layout.canonical_mime_type(function.mime_type) == layout.MIME_TF_FUNCTION
+        if is_tf and not self._is_saved_model_checked:
+            folder = gates.saved_model_folder(self.bundle)
+            gates.require_saved_model(self.bundle, folder, self._trust)
+            self._is_saved_model_checked = True
+
+    def _bind_pipeline(self, name: str) -> BoundPipeline:
+        self._require_open()
+        record = self.orchestration.pipelines[name]
+        read = self.bundle.read_bytes
+        wiring = plan(stage_interfaces(record, self.bundle.objects, read))
+        if wiring.problems:
+            raise InvalidBundleError(
+                "\n".join(f"pipeline {name!r}: {problem}" for problem in wiring.problems)
+            )
+        stages = [self.bind_stage(stage) for stage in record.stages]
+        return BoundPipeline(name, record, stages, wiring.steps)
+
+    def bind_stage(self, stage: Stage) -> Callable[..., Any]:
+        """Returns the function of a pipeline's stage, its weights bound."""
+        function = self.functions[stage.function]
+        if stage.weights is None:
+            return function
+        return functools.partial(function, self._bound_weights(stage))
+
+    @functools.cached_property
+    def _matched(self) -> dict[Stage, Any]:
+        return {}
+
+    def _bound_weights(self, stage: Stage) -> Any:
+        if stage not in self._matched:
+            assert stage.weights is not None
+            self._matched[stage] = self._weights.for_function(stage.weights, stage.function)
+        return self._matched[stage]

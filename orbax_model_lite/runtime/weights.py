@@ -1,0 +1,102 @@
+"""The weights of a loaded model: read once per value, matched to each function by key path."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, final
+
+from orbax_model_lite import _lazy
+from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction
+from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, TupleValue
+from orbax_model_lite.errors import (
+    InvalidBundleError,
+    UnsupportedError,
+    unknown_name,
+)
+
+
+@final
+class Weights:
+    """Weights values of one bundle by name; safe to use from several threads."""
+
+    def __init__(self, bundle: Bundle, *, options: Mapping[str, Any]) -> None:
+        """Prepares reading.
+
+        Args:
+          bundle: Whose values are read.
+          options: Keyword arguments for the reader: where arrays go, and their dtype.
+        """
+        self._bundle = bundle
+        self._options = options
+        self._read: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def value(self, name: str, _above: tuple[str, ...] = ()) -> Any:
+        """Returns a value as a plain tree of arrays, read on first use.
+
+        Tuples give a tuple of other values, named tuples a dict.
+
+        Raises:
+          UnknownNameError: If the bundle has no such value.
+          InvalidBundleError: If it refers to itself, or its file is damaged.
+          UnsupportedError: If no reader knows its MIME type.
+        """
+        with self._lock:
+            if name not in self._read:
+                self._read[name] = self._read_value(name, _above)
+            return self._read[name]
+
+    def for_function(self, name: str, function_name: str) -> Any:
+        """Returns a value in the form of a function's first argument, matched by key path.
+
+        Raises:
+          SignatureMismatchError: If paths are missing, superfluous or of another shape.
+        """
+        function = self._bundle.objects[function_name]
+        if isinstance(function, PolymorphicFunction):
+            function = function.functions[0]
+        assert isinstance(function, ConcreteFunction)
+        args = function.signature.args
+        if not args:
+            raise InvalidBundleError(
+                f"function {function_name!r}: expected weights as its first argument; "
+                "found no argument at all; bind it without weights"
+            )
+        match = _lazy.load("orbax_model_lite.jax2obm.weights:match")
+        return match(
+            self.value(name),
+            args[0],
+            f"weights {name!r} of function {function_name!r}",
+            allow_extra=bool(function.data_names),
+        )
+
+    def close(self) -> None:
+        """Releases all arrays that nobody else holds."""
+        with self._lock:
+            self._read.clear()
+
+    def _read_value(self, name: str, above: tuple[str, ...]) -> Any:
+        value = self._bundle.objects.get(name)
+        if name in above:
+            raise InvalidBundleError(
+                f"value {name!r}: expected values that end somewhere; found a circle "
+                f"{' -> '.join((*above, name))}; the bundle is damaged"
+            )
+        if isinstance(value, TupleValue):
+            return tuple(self.value(element, (*above, name)) for element in value.elements)
+        if isinstance(value, NamedTupleValue):
+            return {key: self.value(element, (*above, name)) for key, element in value.elements}
+        if not isinstance(value, ExternalValue):
+            raise unknown_name("value", name, self._bundle.values)
+        if value.data.file is None:
+            raise UnsupportedError(
+                f"value {name!r}: expected weights in a file or folder; found them inside the "
+                "manifest; save them as a checkpoint"
+            )
+        read = _lazy.load(
+            "orbax_model_lite.jax2obm.weights:load_weights", purpose=f"reading weights {name!r}"
+        )
+        path = self._bundle.resolve(value.data)
+        return read(path, value.data.mime_type, **self._options)
