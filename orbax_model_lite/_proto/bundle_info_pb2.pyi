@@ -29,16 +29,21 @@ class LogicalTypes(_message.Message):
 
 class ObjectTypes(_message.Message):
     __slots__ = ("objects",)
+    class Variants(_message.Message):
+        __slots__ = ("types",)
+        TYPES_FIELD_NUMBER: _ClassVar[int]
+        types: _containers.RepeatedCompositeFieldContainer[LogicalTypes]
+        def __init__(self, types: _Optional[_Iterable[_Union[LogicalTypes, _Mapping]]] = ...) -> None: ...
     class ObjectsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: LogicalTypes
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[LogicalTypes, _Mapping]] = ...) -> None: ...
+        value: ObjectTypes.Variants
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[ObjectTypes.Variants, _Mapping]] = ...) -> None: ...
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
-    objects: _containers.MessageMap[str, LogicalTypes]
-    def __init__(self, objects: _Optional[_Mapping[str, LogicalTypes]] = ...) -> None: ...
+    objects: _containers.MessageMap[str, ObjectTypes.Variants]
+    def __init__(self, objects: _Optional[_Mapping[str, ObjectTypes.Variants]] = ...) -> None: ...
 
 class JaxTrees(_message.Message):
     __slots__ = ("mesh_axes", "inputs", "outputs", "input_nodes", "output_nodes", "symbolic_constraints", "argument_names")
@@ -130,7 +135,7 @@ class NodeKind(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., children: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ModuleFacts(_message.Message):
-    __slots__ = ("stablehlo_version", "custom_calls", "operations", "constant_bytes", "largest_constants", "derivative_rules")
+    __slots__ = ("stablehlo_version", "custom_calls", "operations", "constant_bytes", "largest_constants", "derivative_rules", "meshes", "has_manual_computations")
     class CustomCallsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -158,13 +163,25 @@ class ModuleFacts(_message.Message):
     CONSTANT_BYTES_FIELD_NUMBER: _ClassVar[int]
     LARGEST_CONSTANTS_FIELD_NUMBER: _ClassVar[int]
     DERIVATIVE_RULES_FIELD_NUMBER: _ClassVar[int]
+    MESHES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MANUAL_COMPUTATIONS_FIELD_NUMBER: _ClassVar[int]
     stablehlo_version: str
     custom_calls: _containers.ScalarMap[str, int]
     operations: _containers.ScalarMap[str, int]
     constant_bytes: int
     largest_constants: _containers.RepeatedCompositeFieldContainer[Constant]
     derivative_rules: _containers.ScalarMap[str, int]
-    def __init__(self, stablehlo_version: _Optional[str] = ..., custom_calls: _Optional[_Mapping[str, int]] = ..., operations: _Optional[_Mapping[str, int]] = ..., constant_bytes: _Optional[int] = ..., largest_constants: _Optional[_Iterable[_Union[Constant, _Mapping]]] = ..., derivative_rules: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    meshes: _containers.RepeatedCompositeFieldContainer[Mesh]
+    has_manual_computations: bool
+    def __init__(self, stablehlo_version: _Optional[str] = ..., custom_calls: _Optional[_Mapping[str, int]] = ..., operations: _Optional[_Mapping[str, int]] = ..., constant_bytes: _Optional[int] = ..., largest_constants: _Optional[_Iterable[_Union[Constant, _Mapping]]] = ..., derivative_rules: _Optional[_Mapping[str, int]] = ..., meshes: _Optional[_Iterable[_Union[Mesh, _Mapping]]] = ..., has_manual_computations: bool = ...) -> None: ...
+
+class Mesh(_message.Message):
+    __slots__ = ("name", "axes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AXES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    axes: _containers.RepeatedCompositeFieldContainer[MeshAxis]
+    def __init__(self, name: _Optional[str] = ..., axes: _Optional[_Iterable[_Union[MeshAxis, _Mapping]]] = ...) -> None: ...
 
 class Constant(_message.Message):
     __slots__ = ("shape", "dtype", "size_bytes", "scope")
