@@ -5,6 +5,8 @@ PYTEST_ARGS ?=
 # uv follows the index and the certificates that pip is configured with on this machine.
 UV = UV_DEFAULT_INDEX="$(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL),$(shell $(PYTHON) -m pip config get global.index-url 2>/dev/null))" \
      SSL_CERT_FILE="$(or $(SSL_CERT_FILE),$(PIP_CERT))" .tools/uv/bin/uv --quiet
+# With pyenv only the chosen versions are on PATH; the matrix may use all that are installed.
+ANY_PYTHON = PYENV_VERSION="$(shell pyenv versions --bare 2>/dev/null | paste -sd: -)"
 UV_READY = .tools/uv/bin/uv
 COMPILE_PINS = $(UV) pip compile --universal --python-version 3.11 --no-header --no-annotate
 PROTOC = .tools/protoc/bin/python -m grpc_tools.protoc -Iprotos
@@ -97,10 +99,10 @@ clean:
 	@$(UV) pip install --python $(@D) -r $< protobuf==$* && touch $@
 
 .venvs/python%/.ready: requirements/dev.txt $(UV_READY)
-	@echo 'making $(@D)' && $(UV) venv --clear --python $* $(@D)
+	@echo 'making $(@D)' && $(ANY_PYTHON) $(UV) venv --clear --python $* $(@D)
 	@$(UV) pip install --python $(@D) -r $< -e . && touch $@
 
 .venvs/orbax-checkpoint%/.ready: requirements/dev.txt $(UV_READY)
-	@echo 'making $(@D)' && $(UV) venv --clear --python 3.11 $(@D)
+	@echo 'making $(@D)' && $(ANY_PYTHON) $(UV) venv --clear --python 3.11 $(@D)
 	@grep -v '^orbax-checkpoint==' $< > $(@D)/others.txt
 	@$(UV) pip install --python $(@D) -r $(@D)/others.txt orbax-checkpoint==$* -e . && touch $@
