@@ -7,9 +7,9 @@ from typing import Any, final
 
 import numpy as np
 
+from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.signature import Signature, format_tree
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.tree import leaves, map_leaves, structure_differences
 from orbax_model_lite.errors import SignatureMismatchError
 

@@ -8,10 +8,10 @@ from typing import Any, Final, TypeAlias, final
 
 import numpy as np
 
+from orbax_model_lite.core import layout
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.examples import Example, Tolerance, read_example, read_examples_record
-from orbax_model_lite.core import layout
 from orbax_model_lite.core.report import Finding
 from orbax_model_lite.core.tree import flatten_with_path, format_path, structure_differences
 from orbax_model_lite.errors import ObmError

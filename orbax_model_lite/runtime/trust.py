@@ -80,7 +80,7 @@ def require_saved_model(bundle: Bundle, folder: str, trust: Trust) -> None:
       InvalidBundleError: If the SavedModel is missing or damaged.
     """
     scan = _lazy.load("orbax_model_lite.tf2obm.graph:refusals")
-    refusals = scan(bundle, folder, tuple(names), allow=frozenset(trust.tf_ops))
+    refusals = scan(bundle, folder, allow=frozenset(trust.tf_ops))
     if not refusals:
         return
     operations = sorted({refusal.op for refusal in refusals if refusal.op})

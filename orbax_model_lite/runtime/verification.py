@@ -10,8 +10,8 @@ from orbax_model_lite.core.read import read
 from orbax_model_lite.core.report import Finding, Report
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.orchestration import check_orchestration
-from orbax_model_lite.runtime.loading import load, read_orchestration
 from orbax_model_lite.runtime import replay as replaying
+from orbax_model_lite.runtime.loading import load, read_orchestration
 from orbax_model_lite.runtime.replay import Tolerances
 from orbax_model_lite.runtime.trust import Trust
 
