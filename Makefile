@@ -56,7 +56,7 @@ test-old-protobufs: $(OLD_PROTOBUFS:%=.venvs/protobuf%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto || exit 1; done
 
 test-protobuf: $(PROTOBUFS:%=.venvs/protobuf%/.ready)
-	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto tests/core || exit 1; done
+	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto tests/core tests/orchestration || exit 1; done
 
 test-newest: .venvs/python3.13/.ready
 	.venvs/python3.13/bin/python -m pytest -q $(PYTEST_ARGS)
