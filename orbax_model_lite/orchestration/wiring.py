@@ -9,6 +9,7 @@ output whole. `plan` decides and finds every wire that does not fit, with both s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, final
@@ -35,7 +36,7 @@ class Whole:
 WHOLE: Final = Whole()
 
 Source: TypeAlias = int | str | Carried | Whole
-"""Where an argument comes from: an index or key of the output, the whole of it, or a carried key."""
+"""Where an argument comes from: index or key of the output, the whole of it, or a carried key."""
 
 
 @final
@@ -159,7 +160,7 @@ def plan(stages: Sequence[StageInterface]) -> Wiring:
     problems: list[str] = []
     carried: dict[str, Tree] = {}
     left_by: dict[str, str] = {}
-    for before, after in zip(stages, stages[1:], strict=False):
+    for before, after in itertools.pairwise(stages):
         given = before.outputs if isinstance(before.outputs, dict) else {}
         problems += [
             f"stage {before.name!r}, output {key!r}: expected a key that is not yet on its way; "

@@ -1,4 +1,4 @@
-"""Calling a polymorphic function: the arguments choose the concrete one that fits most precisely."""
+"""Calling a polymorphic function: the arguments choose the concrete one that fits best."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def _takes_leaf(want: Any, have: Any, symbols: dict[str, int]) -> bool:
     for expected, size in zip(want.shape, spec.shape, strict=True):
         if isinstance(expected, int) and expected != size:
             return False
-        if isinstance(expected, str) and expected.isidentifier() and isinstance(size, int):
-            if symbols.setdefault(expected, size) != size:
-                return False
+        is_symbol = isinstance(expected, str) and expected.isidentifier()
+        if is_symbol and isinstance(size, int) and symbols.setdefault(expected, size) != size:
+            return False
     return True
 
 
