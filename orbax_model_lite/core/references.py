@@ -1,0 +1,136 @@
+"""What objects say of each other and of themselves, and where they contradict it.
+
+Used on both sides: `save` refuses what is found here, `check` reports it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import graphlib
+from collections.abc import Collection, Iterator, Mapping
+
+from orbax_model_lite.core.data import Data
+from orbax_model_lite.core.function import (
+    ConcreteFunction,
+    OpaqueFunction,
+    PolymorphicFunction,
+    ShloFunction,
+)
+from orbax_model_lite.core.spec import Spec, Token
+from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
+from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, TupleValue
+
+_MAX_NAMES_COMPARED = 1000
+
+Problem = tuple[str, str]
+"""Where it is, and what was expected, what was found and what to do."""
+
+
+def object_problems(objects: Mapping[str, Object]) -> list[Problem]:
+    """Returns everything that is wrong with objects by themselves, no file being opened.
+
+    Names that do not exist (gradient functions, elements of tuples), a tuple inside itself,
+    signatures whose leaves are no specs, and kept inputs that the signature does not have.
+    """
+    functions = [name for name, found in objects.items() if is_function(found)]
+    problems: list[Problem] = []
+    for name, found in objects.items():
+        for where, function in concrete_functions(name, found):
+            problems += _gradient_problems(where, function, functions)
+            problems += _signature_problems(where, function)
+        for target in elements(found):
+            if target not in objects:
+                problems.append((f"value {name!r}", _no_such("element", target, objects)))
+    return problems + _circles(objects)
+
+
+def is_function(found: Object) -> bool:
+    """Whether an object is a function, polymorphic ones included."""
+    return isinstance(found, ShloFunction | OpaqueFunction | PolymorphicFunction)
+
+
+def concrete_functions(name: str, found: Object) -> Iterator[tuple[str, ConcreteFunction]]:
+    """Gives (beginning of a message, function) for the functions of one object."""
+    if isinstance(found, PolymorphicFunction):
+        for index, function in enumerate(found.functions):
+            yield f"function {name!r}, variant {index}", function
+    elif isinstance(found, ShloFunction | OpaqueFunction):
+        yield f"function {name!r}", found
+
+
+def payloads(name: str, found: Object) -> Iterator[tuple[str, Data]]:
+    """Gives (beginning of a message, payload) for everything an object carries or refers to."""
+    for where, function in concrete_functions(name, found):
+        if isinstance(function, OpaqueFunction):
+            yield f"{where}, body", function.body
+            continue
+        yield f"{where}, module", function.module
+        for key, supplemental in function.supplementals.items():
+            yield f"{where}, supplemental {key!r}", supplemental.data
+    if isinstance(found, ExternalValue):
+        yield f"value {name!r}", found.data
+
+
+def elements(found: Object) -> tuple[str, ...]:
+    """Returns the names that a tuple or named tuple refers to; nothing for other objects."""
+    if isinstance(found, TupleValue):
+        return found.elements
+    if isinstance(found, NamedTupleValue):
+        return tuple(target for _, target in found.elements)
+    return ()
+
+
+def _gradient_problems(
+    where: str, function: ConcreteFunction, functions: Collection[str]
+) -> Iterator[Problem]:
+    target = function.gradient_function_name
+    if target is not None and target not in functions:
+        yield where, _no_such("gradient function", target, functions)
+
+
+def _no_such(kind: str, target: str, names: Collection[str]) -> str:
+    nearest = []
+    if len(names) <= _MAX_NAMES_COMPARED:
+        nearest = difflib.get_close_matches(target, names, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else "add it or correct the name"
+    return f"expected its {kind} {target!r} to be in the bundle; found nothing of that name; {hint}"
+
+
+def _signature_problems(where: str, function: ConcreteFunction) -> Iterator[Problem]:
+    signature = function.signature
+    for side, tree in (("input", signature.inputs), ("output", signature.outputs)):
+        for path, leaf in _leaves(tree):
+            if not isinstance(leaf, Spec | Token):
+                yield (
+                    f"{where}, {side} {path!r}",
+                    f"expected a Spec or a Token; found {type(leaf).__name__}; convert it first",
+                )
+    if not isinstance(function, ShloFunction):
+        return
+    kept, count = function.kept_inputs, len(signature.input_leaves)
+    if list(kept) != sorted(set(kept)) or any(not 0 <= index < count for index in kept):
+        shown = ", ".join(map(str, kept[:12])) + (", ..." if len(kept) > 12 else "")
+        message = (
+            f"expected kept inputs to be rising positions among its {count} inputs; "
+            f"found {shown}; convert the function again"
+        )
+        yield where, message
+
+
+def _leaves(tree: Tree) -> Iterator[tuple[str, object]]:
+    for path, leaf in flatten_with_path(tree):
+        yield format_path(path), leaf
+
+
+def _circles(objects: Mapping[str, Object]) -> list[Problem]:
+    try:
+        graphlib.TopologicalSorter({n: elements(o) for n, o in objects.items()}).prepare()
+    except graphlib.CycleError as e:
+        circle = " in ".join(map(repr, e.args[1][:8]))
+        return [
+            (
+                f"value {e.args[1][0]!r}",
+                f"expected a tuple of other objects; found itself inside: {circle}; remove one",
+            )
+        ]
+    return []
