@@ -1,0 +1,71 @@
+"""The format: what a bundle holds, in memory and on disk, without any framework.
+
+Nouns (functions, values, signatures, payloads), `save` and `read`. Functions are made by the rooms
+of the frameworks and run by the runtime; here they are only described.
+"""
+
+from __future__ import annotations
+
+from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.data import Data, FileRange, FunctionSupplemental, GlobalSupplemental
+from orbax_model_lite.core.device import Device
+from orbax_model_lite.core.dtype import DType
+from orbax_model_lite.core.examples import Tolerance
+from orbax_model_lite.core.function import (
+    JaxInfo,
+    OpaqueFunction,
+    PolymorphicFunction,
+    ShloFunction,
+    Visibility,
+)
+from orbax_model_lite.core.limits import ReadLimits
+from orbax_model_lite.core.metadata import Metadata
+from orbax_model_lite.core.read import read
+from orbax_model_lite.core.report import Finding, Report
+from orbax_model_lite.core.save import SaveOptions, save
+from orbax_model_lite.core.signature import Signature
+from orbax_model_lite.core.spec import Spec, Token
+from orbax_model_lite.core.staging import staged
+from orbax_model_lite.core.tree import StringPairs
+from orbax_model_lite.core.value import (
+    ExternalValue,
+    LoaderType,
+    NamedTupleValue,
+    TupleValue,
+    UnknownObject,
+    convert_path_to_value,
+)
+
+__all__ = [
+    "Bundle",
+    "DType",
+    "Data",
+    "Device",
+    "ExternalValue",
+    "FileRange",
+    "Finding",
+    "FunctionSupplemental",
+    "GlobalSupplemental",
+    "JaxInfo",
+    "LoaderType",
+    "Metadata",
+    "NamedTupleValue",
+    "OpaqueFunction",
+    "PolymorphicFunction",
+    "ReadLimits",
+    "Report",
+    "SaveOptions",
+    "ShloFunction",
+    "Signature",
+    "Spec",
+    "StringPairs",
+    "Token",
+    "Tolerance",
+    "TupleValue",
+    "UnknownObject",
+    "Visibility",
+    "convert_path_to_value",
+    "read",
+    "save",
+    "staged",
+]

@@ -84,6 +84,16 @@ def canonical_mime_type(mime_type: str | None) -> str:
     return _OLD_SPELLINGS.get(mime_type, mime_type)
 
 
+def is_old_mime_type(mime_type: str) -> bool:
+    """Whether this spelling was replaced by another one on 2025-09-04."""
+    return mime_type in _OLD_SPELLINGS
+
+
+def is_new_mime_type(mime_type: str) -> bool:
+    """Whether this spelling replaced another one on 2025-09-04."""
+    return mime_type in _OLD_SPELLINGS.values()
+
+
 def supplemental_file(stem: str, key: str, extension: str) -> str:
     """Returns the file name of a function's supplemental, relative to the bundle."""
     return with_extension(f"{stem}_{key}_supplemental", extension)
