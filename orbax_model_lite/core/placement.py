@@ -110,6 +110,11 @@ class Placement:
         if place.path in self.files:
             size = len(self.files[place.path])
         else:
+            if not os.path.lexists(self._root / place.path):
+                return (
+                    f"{where}: expected {place.path!r} in {os.fspath(self._root)!r}; found nothing; "
+                    "write it there before the save or correct the path"
+                )
             try:
                 file = paths.resolve(self._root, place.path, where)
             except (InvalidBundleError, StorageError) as e:
@@ -155,13 +160,15 @@ def relative_path(root: Path, path: str, where: str) -> str:
 
     Args:
       root: The bundle's folder.
-      path: Relative to it with `/`, or absolute and inside it. A `/` at the end stays.
+      path: Relative to it with `/`, or absolute and inside it. A `/` at the end stays; an absolute
+        path of a folder gets one.
       where: Beginning of a message, for example "value 'w'".
 
     Raises:
       InvalidModelError: If it is outside the bundle, or the bundle itself.
     """
-    relative = _inside(root, path) if Path(path).is_absolute() else path
+    is_absolute = Path(path).is_absolute()
+    relative = _inside(root, path) if is_absolute else path
     if relative is None:
         raise InvalidModelError(
             f"{where}: expected a path inside {os.fspath(root)!r}; found {path!r}; "
@@ -175,7 +182,8 @@ def relative_path(root: Path, path: str, where: str) -> str:
             f"{where}: expected a file or folder inside {os.fspath(root)!r}; found {path!r}; "
             "give its path relative to that folder, without '..'"
         ) from e
-    return plain + "/" if path.endswith("/") else plain
+    is_folder = path.endswith("/") or (is_absolute and (root / plain).is_dir())
+    return plain + "/" if is_folder else plain
 
 
 def _inside(root: Path, path: str) -> str | None:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from orbax_model_lite.core import (
     digests,
@@ -23,7 +23,6 @@ from orbax_model_lite.core import (
     storage,
     version_file,
 )
-from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, GlobalSupplemental
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.digests import FileDigest, Progress
@@ -44,6 +43,9 @@ from orbax_model_lite.errors import (
     UnsupportedError,
     unknown_name,
 )
+
+if TYPE_CHECKING:
+    from orbax_model_lite.core.bundle import Bundle
 
 
 @final
@@ -125,7 +127,6 @@ def save(
     options = options or SaveOptions()
     root = Path(path)
     chosen = {name: _with_visibility(name, objects[name], options) for name in sorted(objects)}
-    _refuse(root, _author_problems(chosen, options))
     with storage.storage_errors("saving to", root):
         made = storage.make_folders(root)
         try:
@@ -170,8 +171,10 @@ def _decide_files(
     _require_unused(root)
     names = FileNames(present_names(root, present))
     placement = Placement(root, names, modules_in_files=options.save_shlo_to_file)
+    problems = _author_problems(objects, options)
     record = _manifest(objects, options, placement)
-    _refuse(root, [*placement.problems, *placement.missing(), *_digest_problems(root, options)])
+    problems += [*placement.problems, *placement.missing(), *_digest_problems(root, options)]
+    _refuse(root, problems)
     files = placement.files | {layout.MANIFEST_FILE: record}
     listed = digests.digest_folder(root, known=options.digests, flush=True, progress=progress)
     listed |= {path: FileDigest.of(content) for path, content in files.items()}
@@ -181,6 +184,7 @@ def _decide_files(
 
 
 def _manifest(objects: Mapping[str, Object], options: SaveOptions, placement: Placement) -> bytes:
+    """Returns the manifest, after placing everything; problems are added to the placement's."""
     info = options.supplemental_info
     supplementals = {key: placement.place_global(key, info[key]) for key in sorted(info)}
     settled = {name: _settled(name, found, placement) for name, found in objects.items()}
@@ -193,17 +197,22 @@ def _manifest(objects: Mapping[str, Object], options: SaveOptions, placement: Pl
             origin=options.origin,
             place=placement.place,
         )
+    except InvalidModelError as e:
+        placement.problems.append(str(e))
+        return b""
     except UnicodeEncodeError as e:
-        raise InvalidModelError(
-            f"text {e.object[:40]!r} in the objects or options: expected text that UTF-8 can hold; "
-            "found an unpaired surrogate; correct the name"
-        ) from e
+        placement.problems.append(
+            f"text {e.object[:40]!r}: expected names and text that UTF-8 can hold; found an "
+            "unpaired surrogate; correct it"
+        )
+        return b""
     size, limit = proto.ByteSize(), ReadLimits().manifest_bytes
     if size > limit:
-        raise InvalidModelError(
+        placement.problems.append(
             f"manifest: expected at most {limit} bytes, which is what readers take; found {size}; "
             "give large supplementals an extension or save_as, so that they become files"
         )
+        return b""
     return manifest.to_bytes(proto)
 
 
