@@ -87,7 +87,7 @@ def difference(recorded: Any, replayed: Any, tolerance: Tolerance) -> Difference
       tolerance: What is allowed; relative to the largest finite magnitude in `recorded`.
     """
     old, new = np.asarray(recorded), np.asarray(replayed)
-    if DType.from_numpy(old.dtype) is DType.STRING or old.dtype.kind in "biu" or old.size == 0:
+    if old.size == 0 or not _is_inexact(DType.from_numpy(old.dtype)):
         is_equal = bool(np.array_equal(old, new))
         return Difference(absolute=0.0 if is_equal else 1.0, relative=0.0, is_within=is_equal)
     wide = np.complex128 if old.dtype.kind == "c" else np.float64
@@ -101,6 +101,10 @@ def difference(recorded: Any, replayed: Any, tolerance: Tolerance) -> Difference
     relative = absolute / scale if scale else (np.inf if absolute else 0.0)
     allowed = tolerance.absolute + tolerance.relative * scale
     return Difference(absolute=absolute, relative=relative, is_within=absolute <= allowed)
+
+
+def _is_inexact(dtype: DType) -> bool:
+    return dtype.value.startswith(("float", "bfloat", "complex")) and dtype is not DType.FLOAT0
 
 
 def _chosen(example: Example, tolerances: Tolerances | None) -> dict[str, Tolerance]:
