@@ -96,8 +96,9 @@ def difference(recorded: Any, replayed: Any, tolerance: Tolerance) -> Difference
     same_special = (old == new) | (np.isnan(old) & np.isnan(new))
     if not np.all(both_finite | same_special):
         return Difference(absolute=np.inf, relative=np.inf, is_within=False)
-    absolute = float(np.max(np.abs(old - new), where=both_finite, initial=0.0))
-    scale = float(np.max(np.abs(old), where=both_finite, initial=0.0))
+    old, new = old[both_finite], new[both_finite]
+    absolute = float(np.max(np.abs(old - new), initial=0.0))
+    scale = float(np.max(np.abs(old), initial=0.0))
     relative = absolute / scale if scale else (np.inf if absolute else 0.0)
     allowed = tolerance.absolute + tolerance.relative * scale
     return Difference(absolute=absolute, relative=relative, is_within=absolute <= allowed)
