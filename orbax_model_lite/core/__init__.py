@@ -7,6 +7,7 @@ of the frameworks and run by the runtime; here they are only described.
 from __future__ import annotations
 
 from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.check import check
 from orbax_model_lite.core.data import Data, FileRange, FunctionSupplemental, GlobalSupplemental
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.dtype import DType
@@ -64,6 +65,7 @@ __all__ = [
     "TupleValue",
     "UnknownObject",
     "Visibility",
+    "check",
     "convert_path_to_value",
     "read",
     "save",

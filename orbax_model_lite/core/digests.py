@@ -26,8 +26,15 @@ UNLISTED: Final = frozenset(
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (bytes done, bytes in total), from one thread at a time."""
 
+OnError: TypeAlias = Callable[[str, OSError], None]
+"""Called with a path relative to the folder and why it could not be read."""
+
 _BUFFER_BYTES = 1 << 20
 _THREADS = min(8, os.cpu_count() or 1)
+
+
+def _raise(path: str, error: OSError) -> None:
+    raise error
 
 
 @final
@@ -80,7 +87,11 @@ def digest_file(path: Path, progress: Callable[[int], None] | None = None) -> Fi
 
 
 def digest_files(
-    root: Path, paths: Iterable[str], *, progress: Progress | None = None
+    root: Path,
+    paths: Iterable[str],
+    *,
+    progress: Progress | None = None,
+    on_error: OnError = _raise,
 ) -> dict[str, FileDigest]:
     """Returns the digests of files below `root`, read largest first on several threads.
 
@@ -88,19 +99,27 @@ def digest_files(
       root: The bundle's folder.
       paths: Relative to `root`, with `/`.
       progress: See `Progress`.
-
-    Raises:
-      OSError: If one cannot be read.
+      on_error: Called for a file that cannot be read, which is left out then; by default its
+        OSError is raised.
     """
     by_size = sorted(((root / path).stat().st_size, path) for path in paths)
     report = _report(sum(size for size, _ in by_size), progress)
 
-    def digest(path: str) -> FileDigest:
-        return digest_file(root / path, report)
+    def digest(path: str) -> FileDigest | OSError:
+        try:
+            return digest_file(root / path, report)
+        except OSError as e:
+            return e
 
     order = [path for _, path in reversed(by_size)]
+    digests: dict[str, FileDigest] = {}
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        return dict(zip(order, pool.map(digest, order), strict=True))
+        for path, found in zip(order, pool.map(digest, order), strict=True):
+            if isinstance(found, OSError):
+                on_error(path, found)
+            else:
+                digests[path] = found
+    return digests
 
 
 def _report(total: int, progress: Progress | None) -> Callable[[int], None] | None:
@@ -166,29 +185,30 @@ def list_files(root: Path) -> list[str]:
     return found
 
 
-def scan(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
+def scan(root: Path, on_error: OnError = _raise) -> tuple[list[str], list[tuple[str, str]]]:
     """Returns the files of a bundle, and (path, what is wrong with it) of those it may not hold.
 
     Both are sorted; paths are relative to `root`, with `/`.
 
-    Raises:
-      OSError: If a folder cannot be read.
+    Args:
+      root: The bundle's folder.
+      on_error: Called for a folder that cannot be listed; by default its OSError is raised.
     """
     files: list[str] = []
     problems: list[tuple[str, str]] = []
     inside = root.resolve()
 
-    def fail(error: OSError) -> None:
-        raise error
+    def failed(error: OSError) -> None:
+        on_error(Path(error.filename).relative_to(root).as_posix(), error)
 
-    for folder, folders, names in os.walk(root, onerror=fail):
+    for folder, folders, names in os.walk(root, onerror=failed):
         below = Path(folder)
         links = [name for name in folders if (below / name).is_symlink()]
         for name in (*names, *links):
             path = PurePosixPath(below.relative_to(root).as_posix(), name).as_posix()
-            problem = _problem(below / name, path, inside)
             if path in UNLISTED:
                 continue
+            problem = _problem(below / name, path, inside)
             if problem is None:
                 files.append(path)
             else:
@@ -199,15 +219,21 @@ def scan(root: Path) -> tuple[list[str], list[tuple[str, str]]]:
 def _problem(path: Path, relative: str, root: Path) -> str | None:
     try:
         relative.encode()
+        if path.is_symlink():
+            return _link_problem(path, root)
+        is_regular = stat.S_ISREG(path.lstat().st_mode)
     except UnicodeEncodeError:
         return "its name is not valid Unicode"
-    if path.is_symlink():
-        if not path.resolve().is_relative_to(root):
-            return f"a link that leads out of the folder, to {os.fspath(path.readlink())!r}"
-        if path.is_dir():
-            return "a link to a folder"
-        if not path.exists():
-            return "a link to nothing"
-    if not stat.S_ISREG(path.stat().st_mode):
-        return "neither a regular file nor a folder"
-    return None
+    return None if is_regular else "neither a regular file nor a folder"
+
+
+def _link_problem(path: Path, root: Path) -> str | None:
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError: how Python before 3.13 reports a loop
+        return "a link that leads in a circle"
+    if not target.is_relative_to(root):
+        return f"a link that leads out of the folder, to {os.fspath(path.readlink())!r}"
+    if target.is_dir():
+        return "a link to a folder"
+    return None if target.is_file() else "a link to nothing"

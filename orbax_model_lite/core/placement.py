@@ -15,6 +15,7 @@ from orbax_model_lite.core import layout, paths
 from orbax_model_lite.core.data import Data, FileRange, GlobalSupplemental
 from orbax_model_lite.core.file_names import FileNames, require_extension, safe_stem
 from orbax_model_lite.core.payload import Payload
+from orbax_model_lite.core.references import range_problem
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, StorageError
 
 
@@ -112,8 +113,8 @@ class Placement:
         else:
             if not os.path.lexists(self._root / place.path):
                 return (
-                    f"{where}: expected {place.path!r} in {os.fspath(self._root)!r}; found nothing; "
-                    "write it there before the save or correct the path"
+                    f"{where}: expected {place.path!r} in {os.fspath(self._root)!r}; "
+                    "found nothing; write it there before the save or correct the path"
                 )
             try:
                 file = paths.resolve(self._root, place.path, where)
@@ -122,14 +123,8 @@ class Placement:
             if file.is_dir():
                 return None
             size = file.stat().st_size
-        offset = place.offset or 0
-        start = size + offset if offset < 0 else offset
-        if start < 0 or start > size or start + (place.size or 0) > size:
-            return (
-                f"{where}: expected bytes {place.offset or 0} to {place.size or 'the end'} of "
-                f"{place.path!r}; found {size} bytes; correct the offset and size or the file"
-            )
-        return None
+        problem = range_problem(place, size)
+        return None if problem is None else f"{where}: {problem}"
 
     def _in_memory(self, data: Data, where: str) -> bytes | None:
         """Returns the bytes of a payload in memory; None for others and for one with a problem."""

@@ -9,7 +9,7 @@ import difflib
 import graphlib
 from collections.abc import Collection, Iterator, Mapping
 
-from orbax_model_lite.core.data import Data
+from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.function import (
     ConcreteFunction,
     OpaqueFunction,
@@ -78,6 +78,20 @@ def elements(found: Object) -> tuple[str, ...]:
     if isinstance(found, NamedTupleValue):
         return tuple(target for _, target in found.elements)
     return ()
+
+
+def range_problem(place: FileRange, size_bytes: int) -> str | None:
+    """Returns what is wrong with a range of a file of this size, or None."""
+    offset = place.offset or 0
+    begin = size_bytes + offset if offset < 0 else offset
+    end = size_bytes if place.size is None else begin + place.size
+    if 0 <= begin <= end <= size_bytes:
+        return None
+    length = "all" if place.size is None else f"{place.size}"
+    return (
+        f"expected {length} bytes from byte {offset} on in {place.path!r}; found a file of "
+        f"{size_bytes} bytes; correct the offset and size or the file"
+    )
 
 
 def _gradient_problems(
