@@ -6,6 +6,7 @@ put into the signature here, so that nobody else sees those records.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -121,8 +122,10 @@ def function_to_proto(
         for payload in payloads:
             placed = data_to_proto(place(payload), frequent_paths)
             key = payload.key
-            record = shlo.stable_hlo if key is None else shlo.supplemental_info[key]
-            record.CopyFrom(placed)
+            if key is not None:
+                shlo.supplemental_info[key].CopyFrom(placed)
+            elif placed.ByteSize():
+                shlo.stable_hlo.CopyFrom(placed)
     else:
         require_unrefined(function.signature, where)
         extension = function.extension
@@ -227,8 +230,9 @@ def _jax_payload(
     data = Data(content=raw, mime_type=layout.MIME_JAX_INFO, version=layout.SUPPLEMENTAL_VERSION)
     stored, extension = None, layout.PROTO_EXTENSION
     if unchanged and old is not None:
-        stored = data_from_proto(old, f"file stem {stem!r}", frequent_paths)
-        if stored.file is None:
+        with contextlib.suppress(InvalidBundleError):  # the table of paths is another one now
+            stored = data_from_proto(old, stem, frequent_paths)
+        if stored is not None and stored.file is None:
             stored = data = replace(stored, content=raw)
     return Payload(
         stem=stem, key=layout.KEY_JAX_INFO, data=data, extension=extension, stored=stored

@@ -72,7 +72,9 @@ def value_to_proto(
             proto = entry.value.external
             loader = manifest_pb2.LoaderType.Name(value.loader_type)
             data = data_to_proto(value.data, frequent_paths)
-            proto.CopyFrom(manifest_pb2.ExternalValue(data=data, loader_type=loader))
+            proto.CopyFrom(manifest_pb2.ExternalValue(loader_type=loader))
+            if data.ByteSize():
+                proto.data.CopyFrom(data)
             if value.type is not None:
                 require_unrefined(Signature(inputs=None, outputs=value.type), where)
                 proto.type.CopyFrom(tree_to_proto(value.type, f"{where}, type"))
