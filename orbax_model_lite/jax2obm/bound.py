@@ -1,0 +1,231 @@
+"""One stored function as a callable under jit, with its derivative and its errors.
+
+How it becomes something that JAX can call is in `rebuild`; what may be passed is in `arguments`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, final
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from orbax_model_lite.core.dtype import DType
+from orbax_model_lite.core.spec import Spec
+from orbax_model_lite.core.tree import Tree, leaves, unflatten
+from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
+from orbax_model_lite.jax2obm import keys
+from orbax_model_lite.jax2obm.arguments import Parameters, adapted, callable_tree
+from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
+
+MOST_VARIANTS = 512
+"""Trees and shapes that one function keeps compiled; at the next one all are let go."""
+
+FlatCall = Callable[..., tuple[Any, ...]]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """Where a function for several devices runs.
+
+    Attributes:
+      mesh: Of local devices.
+      inputs: Sharding of each input leaf; None leaves it to the caller and the compiler.
+    """
+
+    mesh: Mesh
+    inputs: Sequence[NamedSharding | None]
+
+    def placed(self, leaf: Any, index: int) -> Any:
+        """Returns a leaf on the mesh: moved there unless it is, or is being traced."""
+        if isinstance(leaf, jax.core.Tracer):
+            return leaf
+        on = getattr(leaf, "sharding", None)
+        if on is not None and on.device_set == set(self.mesh.devices.flat):
+            return leaf
+        wanted = self.inputs[index] or NamedSharding(self.mesh, PartitionSpec())
+        return jax.device_put(leaf, wanted)
+
+    def constrained(self, leaf: jax.Array, index: int) -> jax.Array:
+        """Returns a traced leaf that is tied to the mesh, split as the function wants it."""
+        free = PartitionSpec(*[PartitionSpec.UNCONSTRAINED] * leaf.ndim)
+        wanted = self.inputs[index] or NamedSharding(self.mesh, free)
+        return jax.lax.with_sharding_constraint(leaf, wanted)
+
+
+@final
+class Bound:
+    """A function of a bundle, ready to be called; made by the engine.
+
+    Args:
+      exported: Of flat physical leaves.
+      parameters: What it takes.
+      placing: For a function for several devices.
+      device: To run on; None is JAX's default.
+      gradient: Gives the function's VJP as a call of flat leaves (primals, then cotangents); None
+        where the bundle has none.
+    """
+
+    def __init__(
+        self,
+        exported: jax.export.Exported,
+        parameters: Parameters,
+        *,
+        placing: Placing | None = None,
+        device: Any = None,
+        gradient: Callable[[], FlatCall] | None = None,
+    ) -> None:
+        """Prepares the call; nothing is compiled yet."""
+        self.parameters = parameters
+        self._exported: jax.export.Exported | None = exported
+        self._placing = placing
+        self._device = device
+        self._gradient = gradient
+        self._inputs = leaves(parameters.tree)
+        self._outputs = parameters.signature.output_leaves
+        self._output_tree = callable_tree(parameters.signature.outputs)
+        self._lock = threading.Lock()
+        self._variants = 0
+        self._is_adapting = False
+        self._flat = self._differentiable()
+        self._jitted = self._new_jitted()
+
+    def function(self) -> Callable[..., Any]:
+        """Returns the callable: `jax.jit`'s with an exception handler and a mode switch."""
+        x64 = jax.enable_x64
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self._is_adapting:
+                args, kwargs = self._adapted(args, kwargs)
+            # In x64 mode JAX tells a NumPy float64 from a float32, so that it can be refused.
+            try:
+                with x64(True):
+                    return self._jitted(*args, **kwargs)
+            except CALL_ERRORS as e:
+                error = e
+            return self._recover(error, args, kwargs)
+
+        def call_elsewhere(*args: Any, **kwargs: Any) -> Any:
+            with nullcontext() if self._device is None else jax.default_device(self._device):
+                if self._placing is not None:
+                    args, kwargs = self._placed(args, kwargs)
+                return call(*args, **kwargs)
+
+        is_here = self._placing is None and self._device is None
+        made = call if is_here else call_elsewhere
+        made.__name__ = made.__qualname__ = self.parameters.function_name
+        made.__doc__ = f"{self.parameters.function_name}{self.parameters.signature}"
+        return made
+
+    def close(self) -> None:
+        """Lets go of compiled programs and of the module."""
+        with self._lock:
+            self._jitted.clear_cache()
+            self._exported = None
+
+    def flat_call(self, *flat: Any) -> tuple[Any, ...]:
+        """Returns flat logical outputs for flat logical inputs, while JAX traces."""
+        physical = [_to_physical(spec, leaf) for spec, leaf in zip(self._inputs, flat, strict=True)]
+        results = self._flat(*physical)
+        where = f"function {self.parameters.function_name!r}, output"
+        pairs = zip(self._outputs, results, strict=True)
+        return tuple(_to_logical(spec, leaf, where) for spec, leaf in pairs)
+
+    def _new_jitted(self) -> Any:
+        def traced(*args: Any, **kwargs: Any) -> Tree:
+            flat = self.parameters.require(args, kwargs)
+            self._count_variant()
+            return unflatten(self._output_tree, self.flat_call(*flat))
+
+        traced.__name__ = traced.__qualname__ = self.parameters.function_name
+        return jax.jit(traced)
+
+    def _count_variant(self) -> None:
+        with self._lock:
+            self._variants += 1
+            if self._variants > MOST_VARIANTS:
+                self._variants = 1
+                # The old one, and with it what it compiled, goes when its last call has returned.
+                self._jitted = self._new_jitted()
+
+    def _differentiable(self) -> FlatCall:
+        """Returns the physical call with the stored derivative, or one that says there is none."""
+
+        @jax.custom_vjp
+        def call(*flat: Any) -> tuple[Any, ...]:
+            return self._call_module(*flat)
+
+        def forward(*flat: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+            return call(*flat), flat
+
+        def backward(flat: tuple[Any, ...], cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
+            if self._gradient is None:
+                raise beyond_stored(self.parameters.function_name)
+            with jax.enable_x64(True):
+                found = self._gradient()(*flat, *cotangents)
+            inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in flat]
+            return tuple(g if is_real else None for g, is_real in zip(found, inexact, strict=True))
+
+        call.defvjp(forward, backward)
+        return call
+
+    def _call_module(self, *flat: Any) -> tuple[Any, ...]:
+        exported = self._exported
+        if exported is None:
+            raise InvalidBundleError(
+                f"function {self.parameters.function_name!r}: expected an open model; found a "
+                "closed one; load it again"
+            )
+        if self._placing is not None:
+            flat = tuple(self._placing.constrained(leaf, i) for i, leaf in enumerate(flat))
+        return tuple(exported.call(*flat))
+
+    def _placed(self, args: Any, kwargs: Any) -> Any:
+        """Returns a call with its leaves on the mesh, if it has the form of the signature."""
+        assert self._placing is not None
+        call = self._adapted(args, kwargs)
+        found = leaves(call)
+        if len(found) != len(self._inputs):
+            return args, kwargs
+        with jax.enable_x64(True):
+            return unflatten(call, [self._placing.placed(leaf, i) for i, leaf in enumerate(found)])
+
+    def _adapted(self, args: Any, kwargs: Any) -> Any:
+        call, is_changed = adapted(self.parameters.tree, self.parameters.bound(args, kwargs))
+        return call if is_changed else (args, kwargs)
+
+    def _recover(self, error: Exception, args: Any, kwargs: Any) -> Any:
+        """Returns the result after converting Python numbers, or raises the error in our terms."""
+        if isinstance(error, (TypeError, OverflowError)) and not self._is_adapting:
+            again = self._adapted(args, kwargs)
+            if again[0] is not args:
+                # Whoever passes numbers once will pass them again: from now on, convert first.
+                self._is_adapting = True
+                return self.function()(*again[0], **again[1])
+        found = translated(error, self.parameters, args, kwargs)
+        if found is error:
+            raise error
+        raise found from (None if isinstance(found, SignatureMismatchError) else error)
+
+
+def _to_physical(spec: Any, leaf: Any) -> Any:
+    """Returns what the module takes for a leaf: the words of a key, false for float0."""
+    if isinstance(spec, Spec) and spec.dtype is DType.FLOAT0:
+        return jnp.zeros(spec.shape if spec.is_static else leaf.shape, jnp.bool_)
+    if keys.is_key(leaf.dtype):
+        return jax.random.key_data(leaf)
+    return leaf
+
+
+def _to_logical(spec: Any, leaf: Any, where: str) -> Any:
+    if spec.dtype is DType.FLOAT0:
+        return np.zeros(leaf.shape, jax.dtypes.float0)
+    return keys.wrap(leaf, spec.logical, where) if spec.logical else leaf

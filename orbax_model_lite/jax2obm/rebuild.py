@@ -1,0 +1,182 @@
+"""A stored function as a `jax.export.Exported` of the JAX at hand, through public names only.
+
+A stub with the same inputs and outputs is exported by today's JAX, and its public fields are
+replaced by what is stored. No stored jax.export file is read, so nothing expires. In the stub typed
+keys are their words and float0 is bool, as in the module; `bound` converts.
+
+The stub's derivative is not the function's: the result must not be differentiated.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.export
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+
+from orbax_model_lite.core.dtype import DType
+from orbax_model_lite.core.function import JaxInfo, ShloFunction
+from orbax_model_lite.core.signature import Signature
+from orbax_model_lite.core.spec import Leaf, Spec
+from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, UnsupportedError
+from orbax_model_lite.jax2obm.shapes import DimScope, to_struct
+
+Shardings = Sequence[NamedSharding | None]
+
+
+def rebuild(
+    function: ShloFunction,
+    module: bytes,
+    *,
+    where: str,
+    constraints: Sequence[str] = (),
+    shardings: tuple[Shardings, Shardings] | None = None,
+) -> jax.export.Exported:
+    """Returns a function that takes and returns flat physical leaves.
+
+    Args:
+      function: As it was read.
+      module: Its portable artifact.
+      where: The beginning of an error message.
+      constraints: On symbolic dimensions, beyond those that the module itself asserts.
+      shardings: Of input and output leaves, over a concrete mesh; None for one device.
+
+    Raises:
+      InvalidBundleError: If signature and constraints contradict each other.
+      UnsupportedError: If the function needs what this JAX or jax.export cannot do.
+    """
+    info = function.jax or _assumed_info(function)
+    _require_callable(function, info, where)
+    inputs, outputs = _structs(function.signature, tuple(constraints), where)
+    count = len(inputs)
+    if any(not 0 <= index < count for index in function.kept_inputs):
+        raise InvalidBundleError(
+            f"{where}: expected kept inputs among the {count} of the signature; "
+            f"found {function.kept_inputs}; get an undamaged copy"
+        )
+    wide = any(spec.dtype.is_64_bit for spec in _all_specs(function.signature))
+    # The scalars of dimension computations have the width of the mode that they are traced in.
+    with jax.enable_x64(wide or bool(jax.config.jax_enable_x64)):
+        try:
+            stub = _export_stub(inputs, outputs, shardings)
+        except (ValueError, TypeError, KeyError) as e:
+            raise InvalidBundleError(
+                f"{where}: expected a signature {function.signature} that JAX can export; "
+                f"found {str(e).splitlines()[0] if str(e) else e!r}; get an undamaged copy"
+            ) from e
+    return dataclasses.replace(
+        stub,
+        fun_name=_identifier(info.name),
+        nr_devices=info.device_count,
+        platforms=function.platforms,
+        ordered_effects=(),
+        unordered_effects=(),
+        disabled_safety_checks=_checks(info),
+        mlir_module_serialized=module,
+        calling_convention_version=function.calling_convention_version,
+        module_kept_var_idx=function.kept_inputs,
+        uses_global_constants=info.uses_shape_polymorphism,
+    )
+
+
+def _assumed_info(function: ShloFunction) -> JaxInfo:
+    is_refined = not function.signature.is_static or len(function.platforms) > 1
+    return JaxInfo(uses_shape_polymorphism=is_refined)
+
+
+def _require_callable(function: ShloFunction, info: JaxInfo, where: str) -> None:
+    lowest = jax.export.minimum_supported_calling_convention_version
+    highest = jax.export.maximum_supported_calling_convention_version
+    if not lowest <= function.calling_convention_version <= highest:
+        raise UnsupportedError(
+            f"{where}: expected a calling convention from {lowest} to {highest}; "
+            f"found {function.calling_convention_version}; use model.lift, or another JAX"
+        )
+    if info.ordered_effects:
+        raise UnsupportedError(
+            f"{where}: expected a function without ordered effects; found "
+            f"{', '.join(info.ordered_effects)}; convert the function again without them"
+        )
+
+
+def _structs(
+    signature: Signature, constraints: tuple[str, ...], where: str
+) -> tuple[list[jax.ShapeDtypeStruct], list[jax.ShapeDtypeStruct]]:
+    try:
+        scope = DimScope(constraints)
+        inputs = [
+            _physical(leaf, scope, f"{where}, input leaf {i}")
+            for i, leaf in enumerate(signature.input_leaves)
+        ]
+        outputs = [
+            _physical(leaf, scope, f"{where}, output leaf {i}", is_output=True)
+            for i, leaf in enumerate(signature.output_leaves)
+        ]
+    except InvalidModelError as e:
+        raise InvalidBundleError(str(e)) from e
+    return inputs, outputs
+
+
+def _physical(
+    leaf: Leaf, scope: DimScope, where: str, *, is_output: bool = False
+) -> jax.ShapeDtypeStruct:
+    if not isinstance(leaf, Spec):
+        raise UnsupportedError(
+            f"{where}: expected an array; found a token, which only the program that made it can "
+            "pass; convert the function again without effects"
+        )
+    if is_output and leaf.shape is not None and None in leaf.shape:
+        raise UnsupportedError(
+            f"{where}: expected sizes that follow from the inputs; found {leaf}; "
+            "convert the function again with named dimensions"
+        )
+    dtype = DType.BOOL if leaf.dtype is DType.FLOAT0 else leaf.dtype
+    return to_struct(dataclasses.replace(leaf, dtype=dtype, logical=None), scope, where)
+
+
+def _all_specs(signature: Signature) -> list[Spec]:
+    found = [*signature.input_leaves, *signature.output_leaves]
+    return [leaf for leaf in found if isinstance(leaf, Spec)]
+
+
+def _export_stub(
+    inputs: Sequence[jax.ShapeDtypeStruct],
+    outputs: Sequence[jax.ShapeDtypeStruct],
+    shardings: tuple[Shardings, Shardings] | None,
+) -> jax.export.Exported:
+    def stub(*_: Any) -> tuple[jax.Array, ...]:
+        return tuple(jnp.zeros(struct.shape, struct.dtype) for struct in outputs)
+
+    jitted: Callable[..., Any] = jax.jit(stub)
+    if shardings is not None:
+        placed, results = shardings
+        inputs = [
+            jax.ShapeDtypeStruct(struct.shape, struct.dtype, sharding=sharding)
+            for struct, sharding in zip(inputs, placed, strict=True)
+        ]
+        # JAX forgets the shardings of arguments that it drops.
+        jitted = jax.jit(stub, keep_unused=True, out_shardings=tuple(results))
+    platforms = (jax.export.default_export_platform(),)
+    return jax.export.export(jitted, platforms=platforms)(*inputs)  # pyright: ignore[reportArgumentType]
+
+
+def _checks(info: JaxInfo) -> tuple[jax.export.DisabledSafetyCheck, ...]:
+    made = jax.export.DisabledSafetyCheck
+    found = []
+    for check in info.disabled_checks:
+        kind, _, target = check.partition(":")
+        if kind == "platform":
+            found.append(made.platform())
+        elif kind == "custom_call":
+            found.append(made.custom_call(target))
+    return tuple(found)
+
+
+def _identifier(name: str) -> str:
+    """Returns a name that can stand in a symbol of a module."""
+    kept = "".join(char if char.isalnum() or char == "_" else "_" for char in name)
+    return kept or "function"
