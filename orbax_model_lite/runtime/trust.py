@@ -84,12 +84,13 @@ def require_saved_model(bundle: Bundle, folder: str, trust: Trust) -> None:
     if not refusals:
         return
     operations = sorted({refusal.op for refusal in refusals if refusal.op})
-    lines = [f"{refusal}" for refusal in refusals[:3]]
+    lines = "; ".join(str(refusal) for refusal in refusals[:3])
     more = f" and {len(refusals) - 3} more" if len(refusals) > 3 else ""
+    is_open = all(refusal.op for refusal in refusals)
+    advice = f"if you trust them, load with trust=Trust(tf_ops={_as_set(operations)})"
     raise UntrustedError(
-        f"SavedModel {folder!r}: expected only operations without side effects; found "
-        f"{'; '.join(lines)}{more}; if you trust them, load with "
-        f"trust=Trust(tf_ops={_as_set(operations)})"
+        f"SavedModel {folder!r}: expected only operations that compute; found {lines}{more}; "
+        f"{advice if is_open else 'what cannot be followed cannot be granted: save it again'}"
     )
 
 
