@@ -1,0 +1,81 @@
+"""Saves or loads one model once, and says how many seconds that took.
+
+Arguments: VERB (save_bundle, save_by_hand, load_bundle, load_by_hand) FORMAT LAYERS WIDTH FOLDER.
+Imports and first-time costs are paid before, on a model of a few bytes, by every verb alike.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export
+from measuring.models import residual_apply, residual_params
+
+import orbax_model_lite as obm
+from orbax_model_lite.jax2obm import load_weights, save_weights
+
+MIME = {"orbax": "application/x.orbax-checkpoint", "safetensors": "application/x.safetensors"}
+FILE = {"orbax": "weights", "safetensors": "weights.safetensors"}
+
+
+def save_bundle(folder, params, weights_format):
+    """Packs a bundle, durable when it returns."""
+    inputs = f"b, {width_of(params)}"
+    obm.pack(folder / "m.obm", residual_apply, params, inputs, weights_format=weights_format)
+
+
+def save_by_hand(folder, params, weights_format):
+    """Writes the same weights with the same writer, and the function with jax.export."""
+    target = folder / "m.obm"
+    target.mkdir()
+    save_weights(target / FILE[weights_format], params, format=weights_format)
+    x = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {width_of(params)}"), np.float32)
+    specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
+    exported = export.export(jax.jit(residual_apply), platforms=("cpu", "cuda", "tpu"))(specs, x)
+    (target / "model.jax_export").write_bytes(exported.serialize())
+    for path in [*target.rglob("*"), target]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def load_bundle(folder, params, weights_format):
+    """Loads a bundle and its weights, matched to the function, onto the device."""
+    with obm.load(folder / "m.obm") as model:
+        jax.block_until_ready(model.weights)
+
+
+def load_by_hand(folder, params, weights_format):
+    """Reads the same weights with the same reader onto the device."""
+    path = folder / "m.obm" / FILE[weights_format]
+    jax.block_until_ready(load_weights(path, MIME[weights_format]))
+
+
+def width_of(params):
+    """Returns the width of a residual model."""
+    return next(iter(params.values()))["bias"].shape[0]
+
+
+verb, weights_format, layers, width, folder = sys.argv[1:]
+run, folder = globals()[verb], Path(folder)
+is_save = verb.startswith("save")
+
+tiny = folder / f"tiny-{verb}-{weights_format}"
+tiny.mkdir()
+small = residual_params(layers=1, width=8)
+save_bundle(tiny, small, weights_format)
+if is_save:
+    (tiny / "m.obm").rename(tiny / "old.obm")
+run(tiny, small, weights_format)
+
+params = jax.device_put(residual_params(layers=int(layers), width=int(width))) if is_save else None
+jax.block_until_ready(params)
+target = folder / f"{'saved-by-' + verb if is_save else 'to-load'}-{weights_format}"
+target.mkdir(exist_ok=not is_save)
+start = time.perf_counter()
+run(target, params, weights_format)
+print(json.dumps(time.perf_counter() - start))
