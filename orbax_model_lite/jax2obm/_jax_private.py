@@ -1,0 +1,44 @@
+"""The names of JAX and jaxlib that have no public spelling; each may move in any release.
+
+Nothing else in this package spells a private name of JAX. Each one exists in JAX 0.10 and 0.12 and
+has a test, so that a new version that moves it is noticed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax.export
+
+# MLIR's own dialects (func above all) can be read from text only where they are registered; the
+# public alternative, jax.interpreters.mlir.make_ir_context, takes half a second at its first call.
+from jaxlib.mlir._mlir_libs._jax_mlir_ext import register_dialects
+
+__all__ = ["export_with_rules", "register_dialects", "static_arguments"]
+
+
+def static_arguments(function: Callable[..., Any]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Returns positions and names of a jitted function's static arguments; none of any other."""
+    info = getattr(function, "_jit_info", None)
+    return (tuple(info.static_argnums), tuple(info.static_argnames)) if info else ((), ())
+
+
+def export_with_rules(
+    jitted: Callable[..., Any],
+    *,
+    platforms: Sequence[str] | None,
+    disabled_checks: Sequence[jax.export.DisabledSafetyCheck] = (),
+    rules: Sequence[tuple[Any, Callable[..., Any]]],
+) -> Callable[..., jax.export.Exported]:
+    """Returns `jax.export.export` with lowering rules that go before JAX's own.
+
+    Lowering rules can otherwise only be replaced for the whole process, which would change every
+    other use of JAX in it and in its other threads.
+    """
+    return jax.export.export(
+        jitted,  # pyright: ignore[reportArgumentType]  # a jitted function, for which JAX has no public type
+        platforms=platforms,
+        disabled_checks=disabled_checks,
+        _override_lowering_rules=rules,
+    )

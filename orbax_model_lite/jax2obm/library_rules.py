@@ -1,0 +1,98 @@
+"""JAX's own functions that carry a derivative rule, found by where a traced one was defined."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p
+
+from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs
+from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
+
+_NAMESPACES = (
+    "jax.nn",
+    "jax.numpy",
+    "jax.numpy.linalg",
+    "jax.lax",
+    "jax.lax.linalg",
+    "jax.scipy.special",
+    "jax.scipy.linalg",
+    "jax.scipy.stats",
+    "jax.random",
+    "jax.image",
+)
+_SOURCE = re.compile(r"(?P<name>.+) at (?P<file>.+):\d+")
+
+
+def name_of(jaxpr: Any) -> str:
+    """Returns the name of the function that a jaxpr was traced from, without its file."""
+    return _name_and_file(jaxpr)[0]
+
+
+def library_function(jaxpr: Any) -> str | None:
+    """Returns the public name of the library function that a call's jaxpr is the body of.
+
+    The name is given only if calling the function at the same types is that very call: the function
+    is traced again and the two programs are compared. So neither a batched form of it nor one with
+    other static arguments goes under its name.
+
+    Args:
+      jaxpr: Of a custom_jvp or custom_vjp call.
+    """
+    public_name = _public_names().get(_name_and_file(jaxpr))
+    if public_name is None:
+        return None
+    avals = tuple((aval.shape, aval.dtype, bool(aval.weak_type)) for aval in jaxpr.in_avals)
+    return public_name if _program(public_name, avals) == str(jaxpr) else None
+
+
+def _name_and_file(jaxpr: Any) -> tuple[str, str]:
+    """Reads JAX's "name at file:line"."""
+    source = getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or ""
+    found = _SOURCE.fullmatch(source)
+    return (found["name"], found["file"]) if found else ("<unknown>", "")
+
+
+@functools.cache
+def _public_names() -> dict[tuple[str, str], str]:
+    """Returns (name, file) of every library function that carries a rule, to its public name."""
+    names: dict[tuple[str, str], str] = {}
+    for namespace in _NAMESPACES:
+        module = importlib.import_module(namespace)
+        for name in sorted(vars(module)):
+            rule = _rule_holder(getattr(module, name))
+            if rule is not None and not name.startswith("_"):
+                code = inspect.unwrap(rule).__code__
+                names.setdefault((code.co_name, code.co_filename), f"{namespace}.{name}")
+    return names
+
+
+def _rule_holder(value: Any) -> Callable[..., Any] | None:
+    while value is not None:
+        if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
+            return value
+        value = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def _program(public_name: str, avals: tuple[tuple[Any, ...], ...]) -> str | None:
+    namespace, _, name = public_name.rpartition(".")
+    function = getattr(importlib.import_module(namespace), name)
+    specs = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in avals]
+    try:
+        stack = [jax.make_jaxpr(function)(*specs)]
+    except TRACING_ERRORS:
+        return None
+    while stack:
+        for equation in equations(stack.pop()):
+            if equation.primitive in {custom_jvp_call_p, custom_vjp_call_p}:
+                return str(equation.params["call_jaxpr"])
+            stack.extend(inner_jaxprs(equation.params))
+    return None
