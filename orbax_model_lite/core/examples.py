@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, final
@@ -28,6 +29,21 @@ MAX_EXAMPLE_BYTES: Final = 16 * 2**20
 """How much the examples of one bundle may hold unless the author asks for more."""
 
 _MAX_UNPACKED_BYTES: Final = 2**30
+_MAX_INDEX_BYTES: Final = 2**24
+
+# What zipfile, NumPy and json raise for damaged files and for those made to do harm.
+_DAMAGE: Final = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,  # an array's header may claim any size
+    OSError,
+    RuntimeError,  # a password, nesting without end, an unknown compression
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @final
@@ -76,6 +92,7 @@ def example_bytes(example: Example) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for i, (_, leaf) in enumerate(leaves):
             array = np.asarray(leaf)
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
             types.append(DType.from_numpy(array.dtype).value)
             for suffix, part in _storable(array).items():
                 _add(archive, f"{i}{suffix}.npy", part)
@@ -95,19 +112,13 @@ def read_example(payload: bytes, record: bundle_info_pb2.Example) -> Example:
     try:
         _require_unpacked_size(payload)
         with np.load(io.BytesIO(payload), allow_pickle=False) as archive:
-            index = json.loads(archive["index"].tobytes())
+            index = _index(archive["index"])
             leaves = [_restored(archive, i, name) for i, name in enumerate(index["types"])]
         tree = _from_json(index["tree"], leaves)
-        args, kwargs, outputs = tuple(tree["args"]), tree["kwargs"], tree["outputs"]
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        OSError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as e:
+        args, kwargs, outputs = tree["args"], tree["kwargs"], tree["outputs"]
+        if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+            raise ValueError("a tree that is not one of a call")
+    except _DAMAGE as e:
         raise InvalidBundleError(
             f"example {record.path!r}: expected an .npz file of arrays with an index; "
             f"found a damaged one ({e}); save the bundle again"
@@ -183,6 +194,12 @@ def _require_unpacked_size(payload: bytes) -> None:
         raise ValueError(f"{unpacked} bytes unpacked, more than {_MAX_UNPACKED_BYTES}")
 
 
+def _index(stored: np.ndarray) -> Any:
+    if stored.nbytes > _MAX_INDEX_BYTES:
+        raise ValueError(f"an index of {stored.nbytes} bytes, more than {_MAX_INDEX_BYTES}")
+    return json.loads(stored.tobytes())
+
+
 def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.asarray(array, order="C"), allow_pickle=False)
@@ -209,6 +226,9 @@ def _restored(archive: Mapping[str, np.ndarray], i: int, name: str) -> np.ndarra
     dtype, stored = DType(name), archive[str(i)]
     if dtype is DType.STRING:
         lengths = archive[f"{i}.lengths"]
+        # Lengths that go back and forth would make more text than the file has.
+        if np.any((lengths < 0) | (lengths > stored.nbytes)) or lengths.sum() != stored.nbytes:
+            raise ValueError(f"strings of other lengths than the {stored.nbytes} bytes there are")
         ends = np.cumsum(lengths.ravel())
         blob = stored.tobytes()
         texts = [blob[end - size : end] for end, size in zip(ends, lengths.ravel(), strict=True)]
@@ -247,6 +267,8 @@ def _to_json(node: Tree) -> Any:
 
 def _from_json(node: Any, leaves: list[np.ndarray]) -> Tree:
     if isinstance(node, int):
+        if not 0 <= node < len(leaves):
+            raise ValueError(f"leaf {node} of {len(leaves)}")
         return leaves[node]
     if node is None:
         return None

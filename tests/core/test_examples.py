@@ -87,3 +87,11 @@ def test_a_file_that_unpacks_to_more_than_the_limit_is_refused(example, monkeypa
 def test_too_large_examples_are_refused_with_the_option_that_allows_them(example):
     with pytest.raises(InvalidModelError, match="max_example_bytes"):
         require_size([example], 3)
+
+
+def test_an_array_in_another_byte_order_comes_back_with_its_numbers():
+    call = Example(
+        target="f", is_pipeline=False, args=(np.arange(3, dtype=">f4"),), kwargs={}, outputs=None
+    )
+    (found,) = read_example(example_bytes(call), record_of(call)).args
+    np.testing.assert_array_equal(found, np.arange(3, dtype=np.float32))
