@@ -158,7 +158,8 @@ def _require_marker(folder: Path, target: Path) -> None:
 def _publish(folder: Path, target: Path, overwrite: bool) -> None:
     """Gives a finished folder the target's name; what had it before is at the folder's name."""
     _require_free(target, overwrite)
-    if is_bundle(target):
+    # Without overwrite, a bundle that appears just now makes the rename fail, as it must.
+    if overwrite and is_bundle(target):
         if not syscalls.exchange(folder, target):
             _replace_in_two_steps(folder, target)
     else:
