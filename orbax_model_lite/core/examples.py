@@ -49,7 +49,7 @@ _DAMAGE: Final = (
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How far a replay may be off: |new - old| <= absolute + relative * the output's largest |old|."""
+    """How far a replay may be off: |new - old| <= absolute + relative * largest |old|."""
 
     relative: float = 0.0
     absolute: float = 0.0
