@@ -101,7 +101,7 @@ class GlobalSupplemental:
 
     def __post_init__(self) -> None:
         """Checks that only a payload in memory is asked to be written."""
-        if self.save_as is not None and self.data.inline_bytes is None:
+        if self.save_as is not None and not isinstance(self.data.content, bytes | str):
             raise InvalidModelError(
                 f"supplemental to be saved as {self.save_as!r}: expected bytes or text in memory; "
                 f"found {self.data.content!r}; pass None as save_as for data that is in a file"

@@ -23,6 +23,7 @@ _ADVICE = {
     errno.EROFS: "the file system is read-only; choose a target elsewhere",
     errno.EACCES: "permission was denied; make the folder writable or choose another target",
     errno.EPERM: "permission was denied; make the folder writable or choose another target",
+    errno.EEXIST: "something else has that name; choose another target",
     errno.ENOTDIR: "a file stands where a folder is needed; choose another target",
     errno.EBUSY: "the folder is a mount point or in use; choose a target inside it",
     errno.ENAMETOOLONG: "the path is too long for the file system; choose a shorter one",
