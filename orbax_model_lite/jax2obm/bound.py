@@ -56,9 +56,17 @@ class Placing:
 
     def constrained(self, leaf: jax.Array, index: int) -> jax.Array:
         """Returns a traced leaf that is tied to the mesh, split as the function wants it."""
+        wanted = self.inputs[index]
+        return self.on_mesh(leaf) if wanted is None else _constrained(leaf, wanted)
+
+    def on_mesh(self, leaf: jax.Array) -> jax.Array:
+        """Returns a traced array that is tied to the mesh, split as the compiler likes."""
         free = PartitionSpec(*[PartitionSpec.UNCONSTRAINED] * leaf.ndim)
-        wanted = self.inputs[index] or NamedSharding(self.mesh, free)
-        return jax.lax.with_sharding_constraint(leaf, wanted)
+        return _constrained(leaf, NamedSharding(self.mesh, free))
+
+
+def _constrained(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
+    return jax.lax.with_sharding_constraint(leaf, sharding)
 
 
 @final
@@ -66,8 +74,9 @@ class Bound:
     """A function of a bundle, ready to be called; made by the engine.
 
     Args:
-      exported: Of flat physical leaves.
+      exported: Of the flat physical leaves in `kept`.
       parameters: What it takes.
+      kept: Flat positions of the inputs that the module takes.
       placing: For a function for several devices.
       device: To run on; None is JAX's default.
       gradient: Gives the function's VJP as a call of flat leaves (primals, then cotangents); None
@@ -79,6 +88,7 @@ class Bound:
         exported: jax.export.Exported,
         parameters: Parameters,
         *,
+        kept: Sequence[int],
         placing: Placing | None = None,
         device: Any = None,
         gradient: Callable[[], FlatCall] | None = None,
@@ -94,6 +104,9 @@ class Bound:
         self._output_tree = callable_tree(parameters.signature.outputs)
         self._lock = threading.Lock()
         self._variants = 0
+        self._kept = tuple(kept)
+        # Others are dropped at once, so that jax.jit need not look at them; a VJP may want all.
+        self._taken = self._kept if gradient is None else tuple(range(len(self._inputs)))
         self._is_adapting = False
         self._flat = self._differentiable()
         self._jitted = self._new_jitted()
@@ -134,7 +147,7 @@ class Bound:
     def flat_call(self, *flat: Any) -> tuple[Any, ...]:
         """Returns flat logical outputs for flat logical inputs, while JAX traces."""
         physical = [_to_physical(spec, leaf) for spec, leaf in zip(self._inputs, flat, strict=True)]
-        results = self._flat(*physical)
+        results = self._flat(*(physical[i] for i in self._taken))
         where = f"function {self.parameters.function_name!r}, output"
         pairs = zip(self._outputs, results, strict=True)
         return tuple(_to_logical(spec, leaf, where) for spec, leaf in pairs)
@@ -184,9 +197,12 @@ class Bound:
                 f"function {self.parameters.function_name!r}: expected an open model; found a "
                 "closed one; load it again"
             )
-        if self._placing is not None:
-            flat = tuple(self._placing.constrained(leaf, i) for i, leaf in enumerate(flat))
-        return tuple(exported.call(*flat))
+        by_position = dict(zip(self._taken, flat, strict=True))
+        if self._placing is None:
+            return tuple(exported.call(*(by_position[i] for i in self._kept)))
+        given = [self._placing.constrained(by_position[i], i) for i in self._kept]
+        results = exported.call(*given)
+        return tuple(results if given else map(self._placing.on_mesh, results))
 
     def _placed(self, args: Any, kwargs: Any) -> Any:
         """Returns a call with its leaves on the mesh, if it has the form of the signature."""

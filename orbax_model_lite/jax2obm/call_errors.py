@@ -10,7 +10,7 @@ import jax
 
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import flatten_with_path
-from orbax_model_lite.errors import ObmError, SignatureMismatchError, UnsupportedError
+from orbax_model_lite.errors import InvalidBundleError, ObmError, SignatureMismatchError, UnsupportedError
 from orbax_model_lite.jax2obm.arguments import Parameters
 
 CALL_ERRORS = (
@@ -44,6 +44,11 @@ def translated(
         return _no_batching(where) if "call_exported" in text else error
     if isinstance(error, TypeError) and "custom_vjp" in text and "jvp" in text:
         return beyond_stored(parameters.function_name)
+    if "verifier errors" in text:
+        return InvalidBundleError(
+            f"{where}: expected a module that takes and gives what the signature says; found that "
+            "they differ, so the order of its arguments was lost; convert the function again"
+        )
     if "was exported for" in text:
         return UnsupportedError(
             f"{where}: expected a place like the one it was lowered for; found that JAX says: "

@@ -100,6 +100,7 @@ class JaxEngine:
                 signature=function.signature,
                 argument_names=trees.argument_names,
             ),
+            kept=function.kept_inputs,
             placing=placing,
             device=self._single_device() if placing is None else None,
             gradient=self._gradient(function, where),

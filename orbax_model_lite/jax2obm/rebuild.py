@@ -36,14 +36,14 @@ def rebuild(
     constraints: Sequence[str] = (),
     shardings: tuple[Shardings, Shardings] | None = None,
 ) -> jax.export.Exported:
-    """Returns a function that takes and returns flat physical leaves.
+    """Returns a function of the flat physical leaves that the module takes (`kept_inputs`).
 
     Args:
       function: As it was read.
       module: Its portable artifact.
       where: The beginning of an error message.
       constraints: On symbolic dimensions, beyond those that the module itself asserts.
-      shardings: Of input and output leaves, over a concrete mesh; None for one device.
+      shardings: Of all input and output leaves, over a concrete mesh; None for one device.
 
     Raises:
       InvalidBundleError: If signature and constraints contradict each other.
@@ -52,17 +52,18 @@ def rebuild(
     info = function.jax or _assumed_info(function)
     _require_callable(function, info, where)
     inputs, outputs = _structs(function.signature, tuple(constraints), where)
-    count = len(inputs)
-    if any(not 0 <= index < count for index in function.kept_inputs):
+    count, kept = len(inputs), function.kept_inputs
+    if list(kept) != sorted(set(kept)) or any(not 0 <= index < count for index in kept):
         raise InvalidBundleError(
             f"{where}: expected kept inputs among the {count} of the signature; "
-            f"found {function.kept_inputs}; get an undamaged copy"
+            f"found {kept}; get an undamaged copy"
         )
+    placed = None if shardings is None else ([shardings[0][i] for i in kept], shardings[1])
     wide = any(spec.dtype.is_64_bit for spec in _all_specs(function.signature))
     # The scalars of dimension computations have the width of the mode that they are traced in.
     with jax.enable_x64(wide or bool(jax.config.jax_enable_x64)):
         try:
-            stub = _export_stub(inputs, outputs, shardings)
+            stub = _export_stub([inputs[i] for i in kept], outputs, placed)
         except (ValueError, TypeError, KeyError) as e:
             raise InvalidBundleError(
                 f"{where}: expected a signature {function.signature} that JAX can export; "
@@ -78,7 +79,7 @@ def rebuild(
         disabled_safety_checks=_checks(info),
         mlir_module_serialized=module,
         calling_convention_version=function.calling_convention_version,
-        module_kept_var_idx=function.kept_inputs,
+        module_kept_var_idx=tuple(range(len(kept))),
         uses_global_constants=info.uses_shape_polymorphism,
     )
 
