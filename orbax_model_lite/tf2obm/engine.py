@@ -7,30 +7,28 @@ Whether the SavedModel may be loaded at all is decided before, in `runtime.trust
 from __future__ import annotations
 
 import functools
-import os
 import posixpath
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, final
 
 from google.protobuf.message import DecodeError
 
 from orbax_model_lite import _lazy
 from orbax_model_lite._proto import tf_handle_pb2
-from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import FileRange
 from orbax_model_lite.core.function import OpaqueFunction
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.tree import Tree, flatten_with_path, unflatten
+from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import (
     InvalidBundleError,
     SignatureMismatchError,
     UnsupportedError,
     unknown_name,
 )
-from orbax_model_lite.tf2obm.framework import quiet_messages, tensorflow
+from orbax_model_lite.tf2obm.framework import tensorflow
+from orbax_model_lite.tf2obm.loading import first_line, load_saved_model, saved_model_folder
 from orbax_model_lite.tf2obm.names import matched_names
 from orbax_model_lite.tf2obm.program import PROGRAM_FILE, parse
 
@@ -97,7 +95,7 @@ class TfEngine:
                     f"{where}: expected an open model; found a closed one; load it again"
                 )
             if self._loaded is None:
-                self._loaded = _load(self._bundle, _folder(self._bundle))
+                self._loaded = load_saved_model(self._bundle, saved_model_folder(self._bundle))
             signatures = self._loaded.signatures
         if key not in signatures:
             raise unknown_name("signature", key, signatures)
@@ -105,7 +103,7 @@ class TfEngine:
 
     def defaults(self, key: str) -> dict[str, Any]:
         """Returns default values of a signature's inputs, as tensors by name."""
-        path = posixpath.join(_folder(self._bundle), PROGRAM_FILE)
+        path = posixpath.join(saved_model_folder(self._bundle), PROGRAM_FILE)
         program = parse(self._bundle.read_bytes(FileRange(path=path)))
         tf = tensorflow(_PURPOSE)
         inputs = self.signature(key, path).structured_input_signature[1]
@@ -179,7 +177,8 @@ class _Call:
         where: str,
     ) -> None:
         signature = function.signature
-        inputs, outputs = signature.input_paths(), flatten_with_path(signature.outputs)
+        inputs = _tensors(signature.input_paths(), where)
+        outputs = _tensors(flatten_with_path(signature.outputs), where)
         given = concrete.structured_input_signature[1]
         returned = concrete.structured_outputs
         self.input_names = matched_names(handle.input_names, inputs, given, f"{where}, inputs")
@@ -194,6 +193,16 @@ class _Call:
         arguments = _lazy.load("orbax_model_lite.tf2obm.arguments")
         self.arguments = arguments.Arguments(signature, self.input_names, where)
         self.to_numpy = arguments.to_numpy
+
+
+def _tensors(leaves: list[tuple[Path, Any]], where: str) -> list[tuple[Path, Spec]]:
+    for path, leaf in leaves:
+        if not isinstance(leaf, Spec):
+            raise InvalidBundleError(
+                f"{where}, {format_path(path)!r}: expected a tensor, as TensorFlow functions take "
+                f"and give; found a {leaf}; save the bundle again"
+            )
+    return leaves
 
 
 def _require_dtype(spec: Spec, found: str, where: str, *, wide: bool = False) -> None:
@@ -216,76 +225,17 @@ _WIDER = {
 }
 
 
-def _folder(bundle: Bundle) -> str:
-    data = bundle.supplementals.get(layout.KEY_SAVED_MODEL)
-    if data is None or data.file is None:
-        raise InvalidBundleError(
-            f"bundle {os.fspath(bundle.path)!r}: expected supplemental {layout.KEY_SAVED_MODEL!r} "
-            "with the folder of its SavedModel; found none; save the bundle again"
-        )
-    return data.file.path
-
-
-def _load(bundle: Bundle, folder: str) -> Any:
-    """Loads a SavedModel after every file in it was found to be the one that the bundle records."""
-    where = f"SavedModel {folder!r}"
-    found = bundle.resolve(folder, where=where)
-    root = bundle.path.resolve()
-    for file in sorted(path for path in found.rglob("*") if not path.is_dir()):
-        _require_recorded(bundle, file.relative_to(root), where)
-    tf = tensorflow(_PURPOSE)
-    try:
-        with quiet_messages(tf):
-            return tf.saved_model.load(os.fspath(found))
-    # What TensorFlow raises for a damaged SavedModel depends on where it first stumbles.
-    except (
-        tf.errors.OpError,
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        OSError,
-        TypeError,
-        ValueError,
-    ) as e:
-        raise InvalidBundleError(
-            f"{where}: expected TensorFlow {tf.__version__} to load it; found {_first_line(e)}; "
-            "the bundle is damaged or needs another TensorFlow"
-        ) from e
-
-
-def _require_recorded(bundle: Bundle, file: Path, where: str) -> None:
-    """Checks that a file is inside the bundle and as it was when the bundle was saved."""
-    path = file.as_posix()
-    bundle.resolve(path, where=where)
-    if bundle.digests is not None:
-        if bundle.digest(path) is None:
-            raise InvalidBundleError(
-                f"{where}: expected files that the bundle records; found {path!r} beside them; "
-                "remove it, or save the bundle again"
-            )
-        bundle.read_bytes(FileRange(path=path, size=0), where=where)
-
-
 def _run(signature: Callable[..., Any], inputs: dict[str, Any], where: str) -> Mapping[str, Any]:
     tf = tensorflow(_PURPOSE)
     try:
         return signature(**inputs)
     except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as e:
         raise SignatureMismatchError(
-            f"{where}: expected values that its operations accept; found {_first_line(e)}; "
+            f"{where}: expected values that its operations accept; found {first_line(e)}; "
             "check the values of its inputs"
         ) from e
     except (tf.errors.OpError, NotImplementedError) as e:
         raise UnsupportedError(
             f"{where}: expected TensorFlow {tf.__version__} to run it here; found "
-            f"{_first_line(e)}; run it where it was made, or make it again"
+            f"{first_line(e)}; run it where it was made, or make it again"
         ) from e
-
-
-def _first_line(error: Exception) -> str:
-    text = getattr(error, "message", None) or str(error) or type(error).__name__
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    useful = [line for line in lines if not line.startswith(("Graph execution error", "Detected"))]
-    return (useful or lines or [type(error).__name__])[0][:300]

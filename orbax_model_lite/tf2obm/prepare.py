@@ -23,7 +23,7 @@ from orbax_model_lite.tf2obm.names import input_names, joined_output_names
 from orbax_model_lite.tf2obm.signature import to_spec
 from orbax_model_lite.tf2obm.structures import Leaf, plain_structure
 
-_NARROWER = {
+_NARROWER: Mapping[Any, Any] = {
     tf.float64: tf.float32,
     tf.int64: tf.int32,
     tf.uint64: tf.uint32,
@@ -142,20 +142,25 @@ def _traced(fn: TfCallable, wanted: tuple[tuple, dict] | None, where: str) -> An
             f"{where}: expected a TensorFlow function; found {fn!r}; pass a tf.function or a "
             "callable with a signature"
         )
-    if not isinstance(fn, tf.types.experimental.PolymorphicFunction):
+    is_polymorphic = isinstance(fn, tf.types.experimental.PolymorphicFunction)
+    if not is_polymorphic:
         if wanted is None:
             raise InvalidModelError(
                 f"{where}: expected a signature to trace the callable for; found none; pass "
                 "input_signature=[tf.TensorSpec(...), ...], or decorate it with tf.function"
             )
         fn = tf.function(fn)
-    elif wanted is None and fn.input_signature is None and inspect.signature(fn).parameters:
+    elif wanted is None and _lacks_signature(fn):
         raise InvalidModelError(
             f"{where}: expected a tf.function with an input_signature; found one without; pass "
             "input_signature=[tf.TensorSpec(...), ...], or fn.get_concrete_function(...)"
         )
     args, kwargs = wanted or ((), {})
     return fn.get_concrete_function(*args, **kwargs)
+
+
+def _lacks_signature(fn: Any) -> bool:
+    return fn.input_signature is None and bool(inspect.signature(fn).parameters)
 
 
 def _described(

@@ -19,7 +19,7 @@ _HANDLES = ("handle", "resource_handle", "asset_path")
 _OWNED_DTYPES = (tf.resource, tf.variant)
 
 
-def root_of(functions: Mapping[str, PreparedFunction], resources: Any = None) -> tf.Module:
+def root_of(functions: Mapping[str, PreparedFunction], resources: Any = None) -> Any:
     """Returns the object to save, on which everything hangs that the functions use.
 
     Args:
@@ -31,7 +31,7 @@ def root_of(functions: Mapping[str, PreparedFunction], resources: Any = None) ->
       InvalidModelError: If a function uses a variable or table that would not be saved; all of
         them are named.
     """
-    root = _holder(resources) if resources is not None else tf.Module()
+    root: Any = tf.Module() if resources is None else _holder(resources)
     tracked = _handles_below(root)
     missing = {
         id(tensor): (name, tensor)
@@ -56,11 +56,11 @@ def root_of(functions: Mapping[str, PreparedFunction], resources: Any = None) ->
     return root
 
 
-def _holder(resources: Any) -> tf.Module:
+def _holder(resources: Any) -> Any:
     is_root = isinstance(resources, tf.Module) and not hasattr(resources, "signatures")
     if is_root:
         return resources
-    root = tf.Module()
+    root: Any = tf.Module()
     root.resources = resources
     return root
 

@@ -146,7 +146,7 @@ def _symbolic_shapes(
                 dims.append(batch if dim is None else str(dim))
         texts.append(dims)
     scope = jax.export.SymbolicScope(constraints)
-    return [jax.export.symbolic_shape(", ".join(dims), scope=scope) for dims in texts]
+    return [tuple(jax.export.symbolic_shape(", ".join(dims), scope=scope)) for dims in texts]
 
 
 def _require_for_jax(path: str, spec: Spec) -> None:

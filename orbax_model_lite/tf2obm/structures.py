@@ -68,10 +68,10 @@ def _plain(node: Any, values: list[Any], keys: tuple[str, ...], where: str) -> T
     if hasattr(type(node), "__attrs_attrs__"):
         names = [field.name for field in type(node).__attrs_attrs__]
         return {name: below(getattr(node, name), name) for name in names}
-    if isinstance(node, tuple) and hasattr(node, "_fields"):
-        return tuple(below(child, key) for key, child in zip(node._fields, node, strict=True))
-    if hasattr(node, "__tf_flatten__"):
-        node = tuple(node.__tf_flatten__()[1])
+    if fields := getattr(node, "_fields", None):
+        return tuple(below(child, key) for key, child in zip(fields, node, strict=True))
+    if flatten := getattr(node, "__tf_flatten__", None):
+        node = tuple(flatten()[1])
     children = [below(child, f"output_{i}") for i, child in enumerate(node)]
     return tuple(children) if isinstance(node, tuple) else children
 
