@@ -76,9 +76,9 @@ def _read(path: str | os.PathLike[str], limits: ReadLimits, on_error: manifest.O
     _require_folder(root, bundle)
     marker = _marker(root, bundle)
     manifest_path = layout.MANIFEST_FILE if marker is None else marker.manifest_file_path
-    digests = integrity.load_integrity(root)
     if marker is None:
         _require_no_unfinished_save(root, bundle)
+    digests = integrity.load_integrity(root)
     place = FileRange(path=manifest_path)
     where = f"{bundle}, manifest"
     raw = files.read_range(root, digests or {}, place, where, max_bytes=limits.manifest_bytes)

@@ -161,8 +161,23 @@ def test_two_revisions_that_wrote_one_function_agree():
 
 @pytest.mark.parametrize(
     "dtype",
-    "bool int4 int8 int16 int32 int64 uint4 uint8 uint16 uint32 uint64 "
-    "float16 bfloat16 float32 float64".split(),
+    [
+        "bool",
+        "int4",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint4",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+    ],
 )
 def test_every_dtype_is_read(dtype):
     signature = shlo("dtypes_x64", f"f_{dtype}").signature
