@@ -22,6 +22,7 @@ from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import unflatten
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm import layouts, shapes, shardings
+from orbax_model_lite.jax2obm.constants import check_constants
 from orbax_model_lite.jax2obm.facts import facts
 from orbax_model_lite.jax2obm.jax_trees import JaxTrees, kinds_by_text, placements, shared_axes
 from orbax_model_lite.jax2obm.lowering import lower
@@ -96,9 +97,11 @@ def convert(
     if model_inputs_layout is not None:
         placed = layouts.with_layouts(signature.input_leaves, list(model_inputs_layout), call.where)
         signature = replace(signature, inputs=unflatten(signature.inputs, placed))
+    found = facts(lowered.module, where=call.where)
+    check_constants(found, allow_large=allow_large_constants, where=call.where)
     supplementals = {
         layout.KEY_JAX_TREES: _supplemental(_jax_trees(exported, call).to_data()),
-        layout.KEY_MODULE_FACTS: _supplemental(facts(lowered.module, where=call.where).to_data()),
+        layout.KEY_MODULE_FACTS: _supplemental(found.to_data()),
     }
     if xla_compile_options:
         options = _compile_options(xla_compile_options, exported.platforms, call.where)

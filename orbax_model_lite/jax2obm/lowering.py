@@ -197,6 +197,12 @@ def _not_lowered(error: BaseException, platform: str, where: str) -> ObmError:
             f"{where}: expected a computation without Python callbacks; found one (jax.debug, "
             "pure_callback or io_callback), which a bundle cannot hold; remove it"
         )
+    if "Cannot solve for values of dimension variables" in text:
+        return InvalidModelError(
+            f"{where}: expected every symbol in at least one input dimension that is linear in it; "
+            f"found {text.partition('. ')[2].partition('. Please')[0]}; add an input dimension "
+            "that is the symbol alone"
+        )
     if "custom calls whose targets" in text:
         names = sorted({name.strip('"') for name in _CUSTOM_CALL.findall(text)})
         check = f"custom_call:{names[0]}" if names else "custom_call:<target>"

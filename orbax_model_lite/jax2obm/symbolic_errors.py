@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.export
 
 from orbax_model_lite.core.spec import dim_names
-from orbax_model_lite.core.tree import flatten_with_path
+from orbax_model_lite.core.tree import flatten_with_path, map_leaves
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm.plain_call import PlainCall
 from orbax_model_lite.jax2obm.shapes import DimScope
@@ -24,6 +25,7 @@ _REST = re.compile(r"equal division: rest is mod\((?P<what>.+), (?P<by>\w+)\)")
 _CONSTANT = re.compile(r"Symbolic dimension '(?P<what>.+?)' used in a context that requires")
 _BROADCAST = re.compile(r"incompatible shapes for broadcasting: (?P<shapes>\(.*\))")
 _CONTRACT = re.compile(r"contracting dimensions to have the same shape, got (?P<shapes>\(.*\))\.?")
+_MULTIPLE = re.compile(r"mod\((\w+), (\d+)\) == 0")
 
 ERRORS = (jax.errors.InconclusiveDimensionOperation, TypeError, ValueError)
 """What JAX raises for an undecided dimension; the last two also for much else."""
@@ -46,8 +48,16 @@ def translated(
     asked, candidates = question
     if not any(jax.export.is_symbolic_dim(dim) for _, leaf in _inputs(call) for dim in leaf.shape):
         return None
-    settled = next((c for c in candidates if _settles(c, str(error), call, trace)), None)
-    return _message(call, asked, asked, settled)
+    for constraint in candidates:
+        if _settles(lambda c=constraint: _with_constraint(call, c), str(error), trace):
+            remedy = f"pass constraints=({constraint!r},) if it always holds"
+            return _message(call, asked, asked, remedy)
+    for name, by in _MULTIPLE.findall(" ".join(candidates)):
+        multiple = f"{by}*{name}"
+        if _settles(lambda n=name, m=multiple: _renamed(call, n, m), str(error), trace):
+            remedy = f"write {name!r} as {multiple!r} in the specs if it always is such a multiple"
+            return _message(call, asked, asked, remedy)
+    return _message(call, asked, asked, None)
 
 
 def _question(text: str) -> tuple[str, tuple[str, ...]] | None:
@@ -98,11 +108,11 @@ def _equalities(one: tuple[str, ...], other: tuple[str, ...]) -> Iterator[str]:
 
 
 def _settles(
-    candidate: str, before: str, call: PlainCall, trace: Callable[[PlainCall], Any]
+    changed: Callable[[], PlainCall], before: str, trace: Callable[[PlainCall], Any]
 ) -> bool:
+    """Returns whether tracing a changed call gets past the question of an error text."""
     try:
-        again = _with_constraint(call, candidate)
-        trace(again)
+        trace(changed())
     except InvalidModelError:
         return False
     except ERRORS as e:
@@ -116,12 +126,25 @@ def _with_constraint(call: PlainCall, constraint: str) -> PlainCall:
     return call.in_scope(scope)
 
 
+def _renamed(call: PlainCall, name: str, expression: str) -> PlainCall:
+    """Returns the call with `expression` for a symbol in all its specs."""
+    scope = DimScope(tuple(c for c in call.scope.constraints if name not in dim_names((c,))))
+    pattern = re.compile(rf"\b{name}\b")
+
+    def renamed(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        dims = [d if isinstance(d, int) else pattern.sub(expression, str(d)) for d in leaf.shape]
+        return jax.ShapeDtypeStruct(scope.shape(dims, call.where), leaf.dtype)
+
+    args, kwargs = map_leaves(renamed, (call.args, call.kwargs))
+    return replace(call, args=args, kwargs=kwargs, scope=scope)
+
+
 def _inputs(call: PlainCall) -> list[tuple[str, jax.ShapeDtypeStruct]]:
     leaves = flatten_with_path((call.args, call.kwargs))
     return [(call.input_name(path), leaf) for path, leaf in leaves]
 
 
-def _message(call: PlainCall, asked: str, shown: str, constraint: str | None) -> InvalidModelError:
+def _message(call: PlainCall, asked: str, shown: str, remedy: str | None) -> InvalidModelError:
     names = dim_names((asked,)) if asked else ()
     held = [
         (name, i, str(dim))
@@ -134,11 +157,7 @@ def _message(call: PlainCall, asked: str, shown: str, constraint: str | None) ->
     if held:
         name, i, dim = held[0]
         where += f", input {name!r}, dimension {i} ({dim!r})"
-    what_to_do = (
-        f"pass constraints=({constraint!r},) if it always holds"
-        if constraint
-        else "give the dimension a fixed size, or avoid the question in the function"
-    )
+    what_to_do = remedy or "give the dimension a fixed size, or do without the question"
     return InvalidModelError(
         f"{where}: expected a function that is the same for every size; found that it needs to "
         f"know {shown}; {what_to_do}"
