@@ -27,7 +27,7 @@ from orbax_model_lite.core.tree import (
     structure_differences,
 )
 from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError, UnsupportedError
-from orbax_model_lite.jax2obm.plain_call import input_name
+from orbax_model_lite.jax2obm.jax_trees import input_name
 from orbax_model_lite.jax2obm.shapes import from_aval
 from orbax_model_lite.jax2obm.trees import make_plain
 

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from orbax_model_lite._proto import bundle_info_pb2 as info_pb2
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.data import Data
-from orbax_model_lite.core.tree import Path
+from orbax_model_lite.core.tree import Path, format_path
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError
 from orbax_model_lite.jax2obm.shardings import MeshAxes, MeshAxis, mesh_axes
 from orbax_model_lite.jax2obm.trees import Kinds, NodeKind
@@ -118,6 +118,15 @@ def path_text(path: Path) -> str:
     '0.layer\\.1.kernel'
     """
     return ".".join(str(part).replace("\\", r"\\").replace(".", r"\.") for part in path)
+
+
+def input_name(path: Path, argument_names: Sequence[str]) -> str:
+    """Returns for example "params.kernel" for (0, 0, "kernel") where argument 0 is "params"."""
+    side, *rest = path
+    if side == 0 and rest and isinstance(rest[0], int):
+        named = argument_names[rest[0]] if rest[0] < len(argument_names) else ""
+        rest[0] = named or rest[0]
+    return format_path(tuple(rest))
 
 
 def kinds_by_text(kinds: Kinds) -> dict[str, NodeKind]:

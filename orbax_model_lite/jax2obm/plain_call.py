@@ -25,6 +25,7 @@ from orbax_model_lite.core.tree import (
 )
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm._jax_private import static_arguments
+from orbax_model_lite.jax2obm.jax_trees import input_name
 from orbax_model_lite.jax2obm.leaf_specs import in_scope, traced_specs, with_sharding
 from orbax_model_lite.jax2obm.shapes import DimScope
 from orbax_model_lite.jax2obm.trees import Kinds, NodeKind, make_plain
@@ -82,15 +83,6 @@ class PlainCall:
         ]
         args, kwargs = unflatten((self.args, self.kwargs), placed)
         return replace(self, args=args, kwargs=kwargs)
-
-
-def input_name(path: Path, argument_names: Sequence[str]) -> str:
-    """Returns for example "params.kernel" for (0, 0, "kernel") where argument 0 is "params"."""
-    side, *rest = path
-    if side == 0 and rest and isinstance(rest[0], int):
-        named = argument_names[rest[0]] if rest[0] < len(argument_names) else ""
-        rest[0] = named or rest[0]
-    return format_path(tuple(rest))
 
 
 def plain_call(
