@@ -33,6 +33,8 @@ def keep_unknown(source: M, target: M) -> M:
     Returns:
       `target`.
     """
+    if _is_same(source, target):
+        return target
     if not _fills_a_oneof(source, target):
         target.MergeFromString(unknown_bytes(source))
     for field, value in source.ListFields():
@@ -49,6 +51,15 @@ def unknown_bytes(proto: Message) -> bytes:
     for field, _ in proto.ListFields():
         copy.ClearField(field.name)
     return copy.SerializeToString(deterministic=True)
+
+
+def _is_same(source: Message, target: Message) -> bool:
+    """Whether two messages have the same bytes, unknown fields included; most pairs do."""
+    if source.ByteSize() != target.ByteSize():
+        return False
+    return source.SerializeToString(deterministic=True) == target.SerializeToString(
+        deterministic=True
+    )
 
 
 def _fills_a_oneof(source: Message, target: Message) -> bool:

@@ -107,7 +107,7 @@ def plain(signature: Signature) -> Signature:
 
 def is_refined(leaf: Leaf) -> bool:
     """Whether a leaf has a symbolic dimension or is float0."""
-    return leaf != _plain_leaf(leaf)
+    return isinstance(leaf, Spec) and (leaf.dtype is DType.FLOAT0 or _is_symbolic(leaf.shape))
 
 
 def _still_says(info: JaxInfo, signature: Signature, where: str) -> bool:
@@ -117,11 +117,15 @@ def _still_says(info: JaxInfo, signature: Signature, where: str) -> bool:
         return False
 
 
+def _is_symbolic(shape: Shape) -> bool:
+    return any(isinstance(dim, str) for dim in shape or ())
+
+
 def _plain_leaf(leaf: Leaf) -> Leaf:
-    if not isinstance(leaf, Spec):
+    if not isinstance(leaf, Spec) or not is_refined(leaf):
         return leaf
     shape = leaf.shape
-    if shape is not None and any(isinstance(dim, str) for dim in shape):
+    if shape is not None:
         shape = tuple(None if isinstance(dim, str) else dim for dim in shape)
     dtype = DType.BOOL if leaf.dtype is DType.FLOAT0 else leaf.dtype
     return replace(leaf, shape=shape, dtype=dtype)
@@ -219,7 +223,7 @@ def _refinement(leaf: Spec, where: str) -> jax_pb2.ShapeDTypeRefinement:
     proto = jax_pb2.ShapeDTypeRefinement()
     if leaf.dtype is DType.FLOAT0:
         proto.dtype = jax_pb2.f0
-    if any(isinstance(dim, str) for dim in leaf.shape or ()):
+    if _is_symbolic(leaf.shape):
         for dim in leaf.shape or ():
             if isinstance(dim, str) and dim.isdecimal():
                 raise InvalidModelError(
