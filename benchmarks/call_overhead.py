@@ -21,7 +21,7 @@ def measure(options: Options) -> bool:
     import numpy as np
     from measuring import models
 
-    rounds = 3 if options.is_quick else 101
+    rounds = 3 if options.is_quick else 41
     layers, width = (2, 32) if options.is_quick else (12, 512)
     small = {"kernel": np.eye(16, 4, dtype=np.float32), "bias": np.zeros(4, np.float32)}
     large = models.residual_params(layers=layers, width=width)
@@ -30,9 +30,9 @@ def measure(options: Options) -> bool:
     def compare(
         what: str, fn: Callable[..., Any], params: Any, x: np.ndarray, budget: Budget
     ) -> list[Comparison]:
-        calls = 1 if budget is COMPUTE else 200
+        row = {"calls": 1, "best_of": 9} if budget is COMPUTE else {"calls": 100, "best_of": 3}
         return against_jit(
-            options, what, fn, jax.device_put(params), x, budget=budget, calls=calls, rounds=rounds
+            options, what, fn, jax.device_put(params), x, budget=budget, row=row, rounds=rounds
         )
 
     comparisons = [
@@ -63,7 +63,7 @@ def against_jit(
     x: Any,
     *,
     budget: Budget,
-    calls: int,
+    row: dict[str, int],
     rounds: int,
 ) -> list[Comparison]:
     """Returns the loaded function, and the pipeline that binds its weights, against jax.jit."""
@@ -78,9 +78,9 @@ def against_jit(
     x = jax.device_put(x)
     samples = interleave(
         {
-            "function": per_call(lambda: loaded(params, x).block_until_ready(), calls=calls),
-            "pipeline": per_call(lambda: model(x).block_until_ready(), calls=calls),
-            "original": per_call(lambda: original(params, x).block_until_ready(), calls=calls),
+            "function": per_call(lambda: loaded(params, x).block_until_ready(), **row),
+            "pipeline": per_call(lambda: model(x).block_until_ready(), **row),
+            "original": per_call(lambda: original(params, x).block_until_ready(), **row),
         },
         rounds=rounds,
     )

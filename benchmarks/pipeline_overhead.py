@@ -119,13 +119,13 @@ def compare(
     import jax
 
     contenders = {"whole": whole, "parts": parts, "originals": originals}
-    calls = 1 if options.is_quick else 100
+    row = {} if options.is_quick else {"calls": 50, "best_of": 3}
     samples = interleave(
         {
-            name: per_call(lambda call=call: jax.block_until_ready(call()), calls=calls)
+            name: per_call(lambda call=call: jax.block_until_ready(call()), **row)
             for name, call in contenders.items()
         },
-        rounds=1 if options.is_quick else 61,
+        rounds=1 if options.is_quick else 41,
     )
     named = {"parts": "loaded functions by hand", "originals": "the author's functions by hand"}
     return [

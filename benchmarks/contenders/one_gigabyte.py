@@ -12,13 +12,34 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from jax import export
 from measuring.models import residual_apply, residual_params
+from safetensors import flax as safetensors
 
 import orbax_model_lite as obm
-from orbax_model_lite.jax2obm import load_weights, save_weights
 
-MIME = {"orbax": "application/x.orbax-checkpoint", "safetensors": "application/x.safetensors"}
+
+def write_safetensors(path, params):
+    """Writes weights as SafeTensors."""
+    flat = {f"{layer}.{key}": a for layer, leaf in params.items() for key, a in leaf.items()}
+    safetensors.save_file(flat, path)
+
+
+def write_orbax(path, params):
+    """Writes weights as Orbax checkpoint, without the compression that makes it slow."""
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False)) as checkpointer:
+        checkpointer.save(path, args=ocp.args.PyTreeSave(params))
+
+
+def read_orbax(path):
+    """Reads an Orbax checkpoint."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path)
+
+
+WRITE = {"orbax": write_orbax, "safetensors": write_safetensors}
+READ = {"orbax": read_orbax, "safetensors": safetensors.load_file}
 FILE = {"orbax": "weights", "safetensors": "weights.safetensors"}
 
 
@@ -29,10 +50,10 @@ def save_bundle(folder, params, weights_format):
 
 
 def save_by_hand(folder, params, weights_format):
-    """Writes the same weights with the same writer, and the function with jax.export."""
+    """Writes the same weights with their library, and the function with jax.export."""
     target = folder / "m.obm"
     target.mkdir()
-    save_weights(target / FILE[weights_format], params, format=weights_format)
+    WRITE[weights_format](target / FILE[weights_format], params)
     x = jax.ShapeDtypeStruct(export.symbolic_shape(f"b, {width_of(params)}"), np.float32)
     specs = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), params)
     exported = export.export(jax.jit(residual_apply), platforms=("cpu", "cuda", "tpu"))(specs, x)
@@ -50,9 +71,8 @@ def load_bundle(folder, params, weights_format):
 
 
 def load_by_hand(folder, params, weights_format):
-    """Reads the same weights with the same reader onto the device."""
-    path = folder / "m.obm" / FILE[weights_format]
-    jax.block_until_ready(load_weights(path, MIME[weights_format]))
+    """Reads the same weights with their library onto the device."""
+    jax.block_until_ready(READ[weights_format](folder / "m.obm" / FILE[weights_format]))
 
 
 def width_of(params):
