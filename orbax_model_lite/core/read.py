@@ -18,6 +18,7 @@ from orbax_model_lite.core import (
     legacy,
     manifest,
     paths,
+    staging,
     upgrade,
     version_file,
 )
@@ -105,6 +106,9 @@ def _read(path: str | os.PathLike[str], limits: ReadLimits, on_error: manifest.O
 
 def _require_folder(root: pathlib.Path, bundle: str) -> None:
     try:
+        if not root.exists():
+            # An overwrite that was killed between its two renames left the old bundle beside it.
+            staging.recover(root)
         is_there, is_folder = root.exists(), root.is_dir()
         if is_folder:
             next(root.iterdir(), None)

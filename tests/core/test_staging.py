@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orbax_model_lite.core import layout, syscalls
+from orbax_model_lite.core import layout, read, save, syscalls
 from orbax_model_lite.core.staging import recover, staged
 from orbax_model_lite.errors import BundleExistsError, InvalidBundleError, StorageError
 
@@ -183,6 +183,12 @@ def test_a_bundle_that_was_moved_aside_gets_its_name_back(target: Path) -> None:
     recover(target)
     assert names(target.parent) == ["m"]
     assert (target / "note").read_text() == "old"
+
+
+def test_a_bundle_that_was_moved_aside_can_be_read(target: Path) -> None:
+    save({}, target)
+    target.rename(target.parent / OLD)
+    assert read(target).objects == {}
 
 
 def test_what_is_left_of_a_removal_does_not_come_back_as_a_bundle(target: Path) -> None:
