@@ -201,10 +201,23 @@ class Model:
 
     def _bind_concrete(self, name: str, function: ConcreteFunction) -> Callable[..., Any]:
         if isinstance(function, ShloFunction):
-            gates.require_module(name, self.bundle.read_bytes(function.module), self._trust)
+            for where, program in self._with_derivatives(name, function):
+                gates.require_module(where, self.bundle.read_bytes(program.module), self._trust)
         else:
             self._require_opaque(function)
         return self._engines.bind(name, function)
+
+    def _with_derivatives(
+        self, name: str, function: ShloFunction
+    ) -> Iterator[tuple[str, ShloFunction]]:
+        """Gives a function, and those that the engine runs when it is differentiated."""
+        seen: set[str] = set()
+        found: Any = function
+        while isinstance(found, ShloFunction) and name not in seen:
+            yield name, found
+            seen.add(name)
+            name = found.gradient_function_name or name
+            found = self.bundle.objects.get(name)
 
     def _require_opaque(self, function: OpaqueFunction) -> None:
         is_tf = layout.canonical_mime_type(function.mime_type) == layout.MIME_TF_FUNCTION

@@ -254,6 +254,23 @@ def test_the_layouts_of_the_history_are_those_that_readers_recognise():
     assert [name for name, *_ in rows] == known
 
 
+@pytest.mark.frameworks
+def test_the_element_types_of_safetensors_are_those_that_are_written():
+    from orbax_model_lite.jax2obm import safetensors
+
+    found = dict(table("element type", "code").rows)
+    assert found == {dtype.value: code for dtype, code in safetensors._CODES.items()}
+
+
+@pytest.mark.frameworks
+def test_the_element_types_that_orbax_lacks_are_named():
+    from orbax_model_lite.jax2obm.checkpoint.folder import NATIVE
+
+    lacking = [t for t in DType if t not in NATIVE]
+    names = [t.value for t in lacking if t.value not in {"unspecified", "string", "float0"}]
+    assert f"all element types but `{names[0]}`, `{names[1]}` and `{names[2]}`" in TEXT
+
+
 def headings(text: str) -> set[str]:
     """Returns the anchors that a renderer makes from headings."""
     found = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
