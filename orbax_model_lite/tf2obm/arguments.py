@@ -123,7 +123,7 @@ class _Slot:
     def tensors(self, value: Any, problems: list[str]) -> list[Any]:
         values: list[Any] = []
         try:
-            _flatten_up_to(self.tree, value, (self.label,), values)
+            flatten_up_to(self.tree, value, (self.label,), values)
         except SignatureMismatchError as e:
             problems.append(str(e))
             return []
@@ -136,18 +136,28 @@ class _Slot:
         return found
 
 
-def _flatten_up_to(expected: Tree, value: Any, path: Path, found: list[Any]) -> None:
-    """Adds the parts of a value where the expected tree has leaves; lists may be such leaves."""
+def flatten_up_to(expected: Tree, value: Any, path: Path, found: list[Any]) -> None:
+    """Adds the parts of a value where the expected tree has leaves; lists may be such leaves.
+
+    Args:
+      expected: A plain tree.
+      value: What should have its containers; a list is as good as a tuple.
+      path: Of the value, for the message.
+      found: Is added to, in flatten order.
+
+    Raises:
+      SignatureMismatchError: If it has other containers.
+    """
     if isinstance(expected, dict):
         if not isinstance(value, Mapping) or set(value) != set(expected):
             raise _other_tree(expected, value, path)
         for key in sorted(expected):
-            _flatten_up_to(expected[key], value[key], (*path, key), found)
+            flatten_up_to(expected[key], value[key], (*path, key), found)
     elif isinstance(expected, (tuple, list)):
         if not isinstance(value, (tuple, list)) or len(value) != len(expected):
             raise _other_tree(expected, value, path)
         for index, (below, part) in enumerate(zip(expected, value, strict=True)):
-            _flatten_up_to(below, part, (*path, index), found)
+            flatten_up_to(below, part, (*path, index), found)
     elif expected is not None:
         found.append(value)
     elif value is not None:

@@ -18,7 +18,8 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, map_leaves
-from orbax_model_lite.errors import InvalidModelError
+from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError
+from orbax_model_lite.tf2obm.arguments import flatten_up_to, to_tensor
 from orbax_model_lite.tf2obm.names import input_names, joined_output_names
 from orbax_model_lite.tf2obm.signature import to_spec
 from orbax_model_lite.tf2obm.structures import Leaf, plain_structure
@@ -242,19 +243,16 @@ def _by_parameter(given: tuple[tuple, dict], defaults: Mapping[str, Any]) -> lis
 
 def _default_values(argument: Tree, default: Any, where: str) -> list[tuple[Leaf, np.ndarray]]:
     """Returns the default value of each tensor of an argument."""
-    inputs: list[Leaf] = [leaf for leaf in leaves(argument) if not _is_value(leaf)]
-    if not inputs:
-        return []
-    found: list[Leaf] = leaves(plain_structure(default, where))
-    values: list[tuple[Leaf, np.ndarray]] = []
+    found: list[Any] = []
     try:
-        for leaf, value in zip(inputs, found, strict=True):
-            tensor = tf.convert_to_tensor(value.value, dtype=leaf.value.dtype)
-            tf.ensure_shape(tensor, leaf.value.shape)
-            values.append((leaf, np.asarray(tensor)))
-    except (TypeError, ValueError, tf.errors.InvalidArgumentError) as e:
+        flatten_up_to(argument, default, (), found)
+        return [
+            (leaf, np.asarray(to_tensor(value, to_spec(leaf.value, where))))
+            for leaf, value in zip(leaves(argument), found, strict=True)
+            if not _is_value(leaf)
+        ]
+    except SignatureMismatchError as e:
         raise InvalidModelError(
-            f"{where}: expected a default value of the input's type; found {default!r}; "
+            f"{where}: expected a default value of the input's type; found {default!r:.60}; "
             "change one of the two"
         ) from e
-    return values

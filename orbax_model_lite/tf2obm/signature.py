@@ -57,8 +57,8 @@ def to_spec_tree(structure: Any, where: str) -> Tree:
       where: Beginning of a message.
 
     Raises:
-      InvalidModelError: If a leaf is no dense tensor of a dtype of the format, or two keys of one
-        mapping are equal as strings.
+      InvalidModelError: If a leaf is no dense tensor of a dtype of the format, or the keys of one
+        mapping cannot be sorted.
     """
 
     def spec(leaf: Leaf) -> Spec:

@@ -47,23 +47,28 @@ def plain_structure(structure: Any, where: str) -> Tree:
       where: Beginning of a message.
 
     Raises:
-      InvalidModelError: If two keys of one mapping are equal as strings.
+      InvalidModelError: If the keys of one mapping cannot be sorted.
     """
-    values = tf.nest.flatten(structure)
+    try:
+        values = tf.nest.flatten(structure)
+    except TypeError as e:
+        raise InvalidModelError(
+            f"{where}: expected the keys of each mapping to be of one type; found keys that cannot "
+            "be sorted; use strings"
+        ) from e
     numbered = tf.nest.pack_sequence_as(structure, range(len(values)))
-    return _plain(numbered, values, (), where)
+    return _plain(numbered, values, ())
 
 
-def _plain(node: Any, values: list[Any], keys: tuple[str, ...], where: str) -> Tree:
+def _plain(node: Any, values: list[Any], keys: tuple[str, ...]) -> Tree:
     if isinstance(node, int):
         value = values[node]
         return None if value is None else Leaf(value, node, keys)
 
     def below(child: Any, key: str) -> Tree:
-        return _plain(child, values, (*keys, key), where)
+        return _plain(child, values, (*keys, key))
 
     if isinstance(node, Mapping):
-        _require_distinct(node, keys, where)
         return {str(key): below(child, str(key)) for key, child in node.items()}
     if hasattr(type(node), "__attrs_attrs__"):
         names = [field.name for field in type(node).__attrs_attrs__]
@@ -74,15 +79,3 @@ def _plain(node: Any, values: list[Any], keys: tuple[str, ...], where: str) -> T
         node = tuple(flatten()[1])
     children = [below(child, f"output_{i}") for i, child in enumerate(node)]
     return tuple(children) if isinstance(node, tuple) else children
-
-
-def _require_distinct(mapping: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> None:
-    seen: dict[str, Any] = {}
-    for key in mapping:
-        if str(key) in seen:
-            at = f" at {'.'.join(keys)}" if keys else ""
-            raise InvalidModelError(
-                f"{where}{at}: expected keys that differ as strings; found {seen[str(key)]!r} and "
-                f"{key!r}; rename one"
-            )
-        seen[str(key)] = key
