@@ -6,6 +6,7 @@ Both JAX 0.10 (closed jaxprs that wrap open ones) and 0.12 (one class) are read 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+_SOURCE = re.compile(r"(?P<name>.+) at (?P<file>.+):\d+")
 _JAXPR_TYPES = (ClosedJaxpr, Jaxpr)
 
 
@@ -32,6 +34,18 @@ def inner_jaxprs(parameters: dict[str, Any]) -> Iterator[Any]:
 def equations(jaxpr: Any) -> list[Any]:
     """Returns the equations of a closed or open jaxpr."""
     return getattr(jaxpr, "jaxpr", jaxpr).eqns
+
+
+def name_of(jaxpr: Any) -> str:
+    """Returns the name of the function that a jaxpr was traced from, without its file."""
+    return name_and_file(jaxpr)[0]
+
+
+def name_and_file(jaxpr: Any) -> tuple[str, str]:
+    """Returns name and file of the function that a jaxpr was traced from; a file "" is unknown."""
+    source = getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or ""
+    found = _SOURCE.fullmatch(source)
+    return (found["name"], found["file"]) if found else ("<unknown>", "")
 
 
 def constants(jaxpr: Any) -> Iterator[Any]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import re
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p
 
-from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs
+from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs, name_and_file
 from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
 
 _NAMESPACES = (
@@ -27,12 +26,6 @@ _NAMESPACES = (
     "jax.random",
     "jax.image",
 )
-_SOURCE = re.compile(r"(?P<name>.+) at (?P<file>.+):\d+")
-
-
-def name_of(jaxpr: Any) -> str:
-    """Returns the name of the function that a jaxpr was traced from, without its file."""
-    return _name_and_file(jaxpr)[0]
 
 
 def library_function(jaxpr: Any) -> str | None:
@@ -45,18 +38,11 @@ def library_function(jaxpr: Any) -> str | None:
     Args:
       jaxpr: Of a custom_jvp or custom_vjp call.
     """
-    public_name = _public_names().get(_name_and_file(jaxpr))
+    public_name = _public_names().get(name_and_file(jaxpr))
     if public_name is None:
         return None
     avals = tuple((aval.shape, aval.dtype, bool(aval.weak_type)) for aval in jaxpr.in_avals)
     return public_name if _program(public_name, avals) == str(jaxpr) else None
-
-
-def _name_and_file(jaxpr: Any) -> tuple[str, str]:
-    """Reads JAX's "name at file:line"."""
-    source = getattr(jaxpr, "jaxpr", jaxpr).debug_info.func_src_info or ""
-    found = _SOURCE.fullmatch(source)
-    return (found["name"], found["file"]) if found else ("<unknown>", "")
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import jax
@@ -20,6 +20,7 @@ from orbax_model_lite.core.tree import leaves
 from orbax_model_lite.errors import InvalidModelError, ObmError, UnsupportedError
 from orbax_model_lite.jax2obm import symbolic_errors
 from orbax_model_lite.jax2obm._jax_private import export_with_rules
+from orbax_model_lite.jax2obm.hidden_rules import has_hidden_rules, with_visible_rules
 from orbax_model_lite.jax2obm.plain_call import PlainCall
 from orbax_model_lite.jax2obm.portable import portable_module
 from orbax_model_lite.jax2obm.rules import RuleRecorder
@@ -109,6 +110,9 @@ def _jitted(call: PlainCall) -> tuple[PlainCall, Any]:
     """
     jitted = jax.jit(call.function)
     traced = _trace(call, jitted)
+    if has_hidden_rules(traced.jaxpr):
+        call = replace(call, function=with_visible_rules(call.function))
+        jitted = jax.jit(call.function)
     if not call.is_jitted:
         return call, jitted
     inputs, outputs = _inner_shardings(traced)

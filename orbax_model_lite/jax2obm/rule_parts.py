@@ -66,7 +66,7 @@ def jvp_parts(parameters: dict[str, Any]) -> RuleParts:
     primals = jaxpr.in_avals[constants:]
     traced, closed_over, zeros = parameters["jvp_jaxpr_fun"].call_wrapped(*[False] * len(primals))
     tangents = [aval.to_tangent_aval() for aval in primals]
-    whole = _trace(_evaluate(traced, closed_over), [*primals, *tangents])
+    whole = trace(_evaluate(traced, closed_over), [*primals, *tangents])
     return RuleParts(jaxprs={"jvp": whole}, zeros=tuple(map(bool, zeros)))
 
 
@@ -97,7 +97,7 @@ def vjp_parts(parameters: dict[str, Any]) -> RuleParts:
         ]
         return [*residuals, *found]
 
-    fwd = _trace(forward, primals)
+    fwd = trace(forward, primals)
     residuals = len(fwd.out_avals) - outputs
     zeros: list[bool] = []
 
@@ -107,7 +107,7 @@ def vjp_parts(parameters: dict[str, Any]) -> RuleParts:
         return [cotangent for cotangent in cotangents if type(cotangent) is not ad.Zero]
 
     cts = [aval.to_tangent_aval() for aval in jaxpr.out_avals]
-    bwd = _trace(backward, [*fwd.out_avals[:residuals], *cts])
+    bwd = trace(backward, [*fwd.out_avals[:residuals], *cts])
     return RuleParts(jaxprs={"fwd": fwd, "bwd": bwd}, residuals=residuals, zeros=tuple(zeros))
 
 
@@ -122,6 +122,7 @@ def _evaluate(jaxpr: Any, constants: Sequence[Any]) -> Callable[..., list[Any]]:
     return lambda *arguments: jax.core.eval_jaxpr(jaxpr, constants, *arguments)
 
 
-def _trace(function: Callable[..., list[Any]], avals: Sequence[Any]) -> ClosedJaxpr:
+def trace(function: Callable[..., list[Any]], avals: Sequence[Any]) -> ClosedJaxpr:
+    """Returns a function of flat arguments as a jaxpr; weak types and shardings are left out."""
     specs = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in avals]
     return jax.make_jaxpr(function)(*specs)

@@ -20,7 +20,7 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import func
 
 from orbax_model_lite.jax2obm._jax_private import export_with_rules
-from orbax_model_lite.jax2obm.module import functions, meshes, parse
+from orbax_model_lite.jax2obm.module import functions, meshes, parse, symbol_name
 from orbax_model_lite.jax2obm.rule_marks import (
     MarkedRule,
     RuleKind,
@@ -75,7 +75,13 @@ def _marked(module: ir.Module, recorder: RuleRecorder) -> dict[int, list[ir.Oper
 
 def _stored(target: _Target, rule: RecordedRule) -> MarkedRule:
     """Stores the functions of a rule and returns its mark; an opaque one if that fails."""
-    mark = MarkedRule(kind=rule.kind, name=rule.name, constants=rule.constants, reason=rule.reason)
+    mark = MarkedRule(
+        kind=rule.kind,
+        name=rule.name,
+        constants=rule.constants,
+        parameters=rule.parameters,
+        reason=rule.reason,
+    )
     try:
         with target.recorder.inside(rule):
             parts = {role: _export(target, jaxpr) for role, jaxpr in rule.parts.jaxprs.items()}
@@ -114,8 +120,9 @@ def _export(target: _Target, jaxpr: ClosedJaxpr) -> ir.Module:
         rules=target.recorder.lowering_rules(),
     )(_witnesses(target.exported), *specs)
     part = parse(exported.mlir_module_serialized, context=target.module.context)
-    if meshes(part):
-        raise ValueError("it is written for a mesh")
+    known, needed = meshes(target.module), meshes(part)
+    if any(known.get(name, mesh) != mesh for name, mesh in needed.items()):
+        raise ValueError("it is written for another mesh")
     return part
 
 
@@ -147,6 +154,9 @@ def _move(target: _Target, part: ir.Module, name: str, arguments: int) -> None:
         ir.SymbolTable.replace_all_symbol_uses(symbol, new_symbol, part.operation)
         ir.SymbolTable.set_symbol_name(helper, new_symbol)
         taken.add(new_symbol)
+    for mesh in [op for op in part.body.operations if op.operation.name == "sdy.mesh"]:
+        if symbol_name(mesh.operation) not in meshes(target.module):
+            target.module.body.append(mesh)
     _rebuild(target, main, name, arguments)
     for helper in found.values():
         target.module.body.append(helper)

@@ -20,15 +20,21 @@ from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p, sto
 from jax.extend.mlir.dialects import stablehlo
 from jax.interpreters import mlir
 
-from orbax_model_lite.jax2obm import library_rules
-from orbax_model_lite.jax2obm.jaxprs import fingerprint
+from orbax_model_lite.jax2obm import library_rules, primitive_rules
+from orbax_model_lite.jax2obm.jaxprs import fingerprint, name_of
 from orbax_model_lite.jax2obm.rule_marks import (
     FRONTEND_ATTRIBUTES,
     RuleKind,
     function_name,
     stop_gradient_attribute,
 )
-from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS, RuleParts, jvp_parts, vjp_parts
+from orbax_model_lite.jax2obm.rule_parts import (
+    TRACING_ERRORS,
+    RuleParts,
+    jvp_parts,
+    trace,
+    vjp_parts,
+)
 
 MAX_DEPTH = 4
 """How deep rules inside the functions of other rules are stored; deeper ones become opaque."""
@@ -51,6 +57,7 @@ class RecordedRule:
       name: The library's or the author's name of the function.
       constants: How many arguments have no derivative.
       parts: What is to be stored.
+      parameters: Static parameters of a primitive, as a literal.
       reason: Why nothing can be stored, for kind OPAQUE.
       depth: 0 in the function itself, 1 inside the functions of its rules, and so on.
     """
@@ -60,6 +67,7 @@ class RecordedRule:
     name: str
     constants: int = 0
     parts: RuleParts = field(default_factory=RuleParts)
+    parameters: str = ""
     reason: str = ""
     depth: int = 0
 
@@ -77,6 +85,7 @@ class RuleRecorder:
     def __init__(self) -> None:
         self.rules: dict[int, RecordedRule] = {}
         self._depth = 0
+        self._unmarked = primitive_rules.UnmarkedContexts()
         self._numbers: dict[tuple[str, ...], int] = {}
         self._calls: dict[tuple[int, str], Callable[..., Any]] = {}
 
@@ -87,6 +96,10 @@ class RuleRecorder:
             (_result_p, lambda _, value: [value]),
             (custom_jvp_call_p, self._lower_custom_jvp),
             (custom_vjp_call_p, self._lower_custom_vjp),
+            *[
+                (primitive, self._primitive_rule(name, primitive))
+                for name, primitive in primitive_rules.marked_primitives().items()
+            ],
         )
 
     @contextmanager
@@ -99,35 +112,68 @@ class RuleRecorder:
             self._depth = before
 
     def _lower_custom_jvp(self, context: Any, *arguments: Any, **parameters: Any) -> Sequence[Any]:
-        rule = self._record(parameters, RuleKind.CUSTOM_JVP, jvp_parts)
+        rule = self._record_custom(parameters, RuleKind.CUSTOM_JVP, jvp_parts)
         return self._lower_call(context, rule, parameters["call_jaxpr"], arguments)
 
     def _lower_custom_vjp(self, context: Any, *arguments: Any, **parameters: Any) -> Sequence[Any]:
-        rule = self._record(parameters, RuleKind.CUSTOM_VJP, vjp_parts)
+        rule = self._record_custom(parameters, RuleKind.CUSTOM_VJP, vjp_parts)
         return self._lower_call(context, rule, parameters["call_jaxpr"], arguments)
 
-    def _record(
+    def _primitive_rule(self, name: str, primitive: Primitive) -> LoweringRule:
+        def lower(context: Any, *arguments: Any, **parameters: Any) -> Sequence[Any]:
+            def program(*values: Any) -> list[Any]:
+                return primitive_rules.as_list(primitive.bind(*values, **parameters))
+
+            jaxpr = trace(program, context.avals_in)
+            rule = self._record_primitive(name, primitive, parameters, jaxpr)
+            inner = self._unmarked.of(context, primitive)
+            return self._lower_call(inner, rule, jaxpr, arguments)
+
+        return lower
+
+    def _record_primitive(
+        self, name: str, primitive: Primitive, parameters: dict[str, Any], jaxpr: Any
+    ) -> RecordedRule:
+        text = primitive_rules.parameters_text(name, parameters)
+        if text is not None:
+            key = (name, fingerprint(jaxpr))
+            return self._numbered(key, RuleKind.PRIMITIVE, name, parameters=text)
+
+        def parts() -> RuleParts:
+            return primitive_rules.primitive_jvp_parts(primitive, parameters, jaxpr.in_avals)
+
+        return self._record(name, jaxpr, RuleKind.CUSTOM_JVP, parts)
+
+    def _record_custom(
         self,
         parameters: dict[str, Any],
         kind: RuleKind,
-        trace: Callable[[dict[str, Any]], RuleParts],
+        trace_parts: Callable[[dict[str, Any]], RuleParts],
     ) -> RecordedRule:
-        """Returns the rule of a call; calls with the same program and rule share one."""
         jaxpr, constants = parameters["call_jaxpr"], parameters["num_consts"]
-        library_name = library_rules.library_function(jaxpr) if not constants else None
+        library_name = None if constants else library_rules.library_function(jaxpr)
         if library_name is not None:
             return self._numbered((library_name, str(jaxpr)), RuleKind.LIBRARY, library_name)
-        name = library_rules.name_of(jaxpr)
-        if self._depth >= MAX_DEPTH:
-            reason = f"it is inside {MAX_DEPTH} other rules"
-            key = (name, reason, fingerprint(jaxpr))
-            return self._numbered(key, RuleKind.OPAQUE, name, reason=reason)
+        name = name_of(jaxpr)
+        return self._record(name, jaxpr, kind, lambda: trace_parts(parameters), constants)
+
+    def _record(
+        self,
+        name: str,
+        jaxpr: Any,
+        kind: RuleKind,
+        parts_of: Callable[[], RuleParts],
+        constants: int = 0,
+    ) -> RecordedRule:
+        """Returns the rule of a call; calls with the same program and the same rule share one."""
         try:
-            parts = trace(parameters)
+            if self._depth >= MAX_DEPTH:
+                raise RecursionError(f"more than {MAX_DEPTH} rules inside each other")
+            parts = parts_of()
         except TRACING_ERRORS as e:
             reason = f"tracing it raised {describe_error(e)}"
             key = (name, reason, fingerprint(jaxpr))
-            return self._numbered(key, RuleKind.OPAQUE, name, reason=reason)
+            return self._numbered(key, RuleKind.OPAQUE, name, constants=constants, reason=reason)
         programs = [fingerprint(part) for part in (jaxpr, *parts.jaxprs.values())]
         key = (name, str(constants), str(parts.zeros), *programs)
         return self._numbered(key, kind, name, constants=constants, parts=parts)

@@ -1,0 +1,115 @@
+"""JAX's primitives whose derivative cannot be had from the program that they lower to.
+
+Linear algebra becomes calls of foreign kernels, some special functions and samplers become loops, a
+linear solve hides its operator behind stop_gradient. They are marked like custom rules.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import jax
+from jax.extend.core import Primitive, primitives
+
+from orbax_model_lite.jax2obm.rule_parts import RuleParts, trace
+
+# Those that a reader of the module can bind again, by name and static parameters.
+_NAMES = (
+    "cholesky",
+    "eig",
+    "eigh",
+    "hessenberg",
+    "householder_product",
+    "igamma",
+    "igamma_grad_a",
+    "igammac",
+    "lu",
+    "polygamma",
+    "qr",
+    "regularized_incomplete_beta",
+    "schur",
+    "svd",
+    "triangular_solve",
+    "tridiagonal",
+    "tridiagonal_solve",
+    "zeta",
+)
+# Those whose parameters are programs or key types; their jvp is stored.
+_STORED_NAMES = ("linear_solve", "random_gamma")
+
+
+def marked_primitives() -> dict[str, Primitive]:
+    """Returns the primitives by name, as in `jax.extend.core.primitives` without the "_p"."""
+    found = {name: getattr(primitives, f"{name}_p", None) for name in (*_NAMES, *_STORED_NAMES)}
+    return {name: primitive for name, primitive in found.items() if primitive is not None}
+
+
+def parameters_text(name: str, parameters: Mapping[str, Any]) -> str | None:
+    """Returns static parameters as a literal, to be bound again; None if they cannot be one."""
+    text = repr(dict(sorted(parameters.items())))
+    if name in _STORED_NAMES:
+        return None
+    try:
+        return text if ast.literal_eval(text) == parameters else None
+    except (ValueError, SyntaxError):
+        return None
+
+
+def primitive_jvp_parts(
+    primitive: Primitive, parameters: Mapping[str, Any], avals: Sequence[Any]
+) -> RuleParts:
+    """Returns JAX's own jvp of a primitive: (primals, tangents) -> (outs, tangents), all flat.
+
+    Args:
+      primitive: Of the equation.
+      parameters: Of the equation.
+      avals: Types of its inputs.
+
+    Raises:
+      NotImplementedError: If the primitive has no derivative.
+    """
+    outputs = 0
+
+    def jvp(*arguments: Any) -> list[Any]:
+        nonlocal outputs
+        primals, tangents = arguments[: len(avals)], arguments[len(avals) :]
+        run = lambda *values: as_list(primitive.bind(*values, **parameters))  # noqa: E731
+        results, tangents_out = jax.jvp(run, primals, tangents)
+        outputs = len(results)
+        return [*results, *tangents_out]
+
+    whole = trace(jvp, [*avals, *[aval.to_tangent_aval() for aval in avals]])
+    return RuleParts(jaxprs={"jvp": whole}, zeros=(False,) * outputs)
+
+
+def as_list(results: Any) -> list[Any]:
+    """Returns the results of a primitive, which is one value or several, as a list."""
+    return list(results) if isinstance(results, (list, tuple)) else [results]
+
+
+@final
+class UnmarkedContexts:
+    """Lowering contexts in which one primitive is lowered by JAX's own rule again.
+
+    What is lowered in one of them is kept apart: JAX's caches of a module do not know that the
+    rules differ, and would hand out the unmarked form elsewhere.
+    """
+
+    def __init__(self) -> None:
+        self._caches: dict[tuple[int, Primitive], tuple[Any, dict[str, dict[Any, Any]]]] = {}
+
+    def of(self, context: Any, primitive: Primitive) -> Any:
+        """Returns `context` without the rule for a primitive."""
+        module_context = context.module_context
+        settings = module_context.lowering_parameters
+        rules = tuple(r for r in settings.override_lowering_rules if r[0] is not primitive)
+        own = dataclasses.replace(settings, override_lowering_rules=rules)
+        # Symbols are of one module; it is kept so that no other one gets its id.
+        module = module_context.module
+        empty = {"lowering_cache": {}, "cached_primitive_lowerings": {}}
+        _, caches = self._caches.setdefault((id(module), primitive), (module, empty))
+        inner = module_context.replace(lowering_parameters=own, **caches)
+        return context.replace(module_context=inner)
