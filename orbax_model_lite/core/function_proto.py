@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from google.protobuf import unknown_fields
@@ -111,21 +111,11 @@ def function_to_proto(
     body = entry.function.body
     origin = manifest_pb2.TopLevelObject.FromString(function.origin)
     if isinstance(function, ShloFunction):
-        shlo = body.stable_hlo_body
-        shlo.calling_convention_version = function.calling_convention_version
-        shlo.lowering_platforms.extend(function.platforms)
-        shlo.module_kept_var_idx.extend(function.kept_inputs)
-        payloads = [
-            Payload(stem=stem, key=None, data=function.module, extension=layout.SHLO_EXTENSION),
-            *_supplementals(function, origin, stem, where, frequent_paths),
-        ]
-        for payload in payloads:
-            placed = data_to_proto(place(payload), frequent_paths)
-            key = payload.key
-            if key is not None:
-                shlo.supplemental_info[key].CopyFrom(placed)
-            elif placed.ByteSize():
-                shlo.stable_hlo.CopyFrom(placed)
+        extension = layout.SHLO_EXTENSION
+        payload = Payload(stem=stem, key=None, data=function.module, extension=extension)
+        further = _supplementals(function, origin, stem, where, frequent_paths)
+        placed = {p.key: data_to_proto(place(p), frequent_paths) for p in (payload, *further)}
+        body.stable_hlo_body.CopyFrom(_shlo_to_proto(function, placed))
     else:
         require_unrefined(function.signature, where)
         extension = function.extension
@@ -183,6 +173,20 @@ def _shlo_from_proto(
         jax=info,
         supplementals=supplementals,
         **common,
+    )
+
+
+def _shlo_to_proto(
+    function: ShloFunction, placed: Mapping[str | None, manifest_pb2.UnstructuredData]
+) -> manifest_pb2.StableHloFunctionBody:
+    """Returns a body; `placed` has the records of its payloads by key, the module's under None."""
+    module = placed[None]
+    return manifest_pb2.StableHloFunctionBody(
+        stable_hlo=module if module.ByteSize() else None,
+        calling_convention_version=function.calling_convention_version,
+        lowering_platforms=function.platforms,
+        module_kept_var_idx=function.kept_inputs,
+        supplemental_info={key: data for key, data in placed.items() if key is not None},
     )
 
 

@@ -95,13 +95,8 @@ def from_proto(
         objects=objects_budget(limits),
         type_nodes=type_nodes_budget(limits),
     )
-    supplementals: dict[str, Data] = {}
+    supplementals = _supplementals_from_proto(proto, on_error)
     objects: dict[str, Object] = {}
-    for key in sorted(proto.supplemental_info):
-        where = f"supplemental {key!r}"
-        with _collected(on_error):
-            record = proto.supplemental_info[key]
-            supplementals[key] = data_from_proto(record, where, reading.frequent_paths)
     types: object_types.Names = {}
     own = supplementals.get(layout.KEY_LOGICAL_TYPES)
     if own is not None and object_types.is_ours(own):
@@ -175,6 +170,15 @@ def _collected(on_error: OnError) -> Iterator[None]:
         yield
     except ObmError as e:
         on_error(e)
+
+
+def _supplementals_from_proto(proto: manifest_pb2.Manifest, on_error: OnError) -> dict[str, Data]:
+    found: dict[str, Data] = {}
+    for key in sorted(proto.supplemental_info):
+        with _collected(on_error):
+            record = proto.supplemental_info[key]
+            found[key] = data_from_proto(record, f"supplemental {key!r}", proto.frequent_paths)
+    return found
 
 
 def _object_from_proto(entry: manifest_pb2.TopLevelObject, name: str, reading: Reading) -> Object:
