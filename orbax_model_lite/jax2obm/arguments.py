@@ -172,7 +172,7 @@ def _type_hint(spec: Spec, found: Spec) -> str:
         return f"make the key with the generator of {spec.logical}"
     if found.logical:
         return "pass jax.random.key_data(key)"
-    if spec.dtype.is_64_bit and not jax.config.jax_enable_x64:
+    if spec.dtype.is_64_bit and not jax.config.read("jax_enable_x64"):
         return "cast before the call, under jax.enable_x64(True) for a JAX array"
     return "cast before the call"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import jax
+import jax.core
 import jax.export
 import jax.numpy as jnp
 import numpy as np

@@ -126,7 +126,8 @@ def _shared_scope(
     scopes = {
         id(dim.scope): dim.scope
         for spec in described
-        for dim in spec.shape or ()
+        if isinstance(spec, jax.ShapeDtypeStruct)
+        for dim in spec.shape
         if jax.export.is_symbolic_dim(dim)
     }
     given = [text for scope in scopes.values() for text in scope_constraints(scope)]

@@ -130,7 +130,7 @@ def plain_call(
 
     call.__name__ = call.__qualname__ = given_name
     # JAX takes the argument names in the module's locations from here.
-    call.__signature__ = parts.signature  # pyright: ignore[reportFunctionMemberAccess]
+    call.__signature__ = parts.signature
     return PlainCall(
         name=given_name,
         function=call,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import jax
@@ -61,7 +62,7 @@ def rebuild(
     placed = None if shardings is None else ([shardings[0][i] for i in kept], shardings[1])
     wide = any(spec.dtype.is_64_bit for spec in _all_specs(function.signature))
     # The scalars of dimension computations have the width of the mode that they are traced in.
-    with jax.enable_x64(wide or bool(jax.config.jax_enable_x64)):
+    with jax.enable_x64(True) if wide else nullcontext():
         try:
             stub = _export_stub([inputs[i] for i in kept], outputs, placed)
         except (ValueError, TypeError, KeyError) as e:
@@ -162,7 +163,7 @@ def _export_stub(
         # JAX forgets the shardings of arguments that it drops.
         jitted = jax.jit(stub, keep_unused=True, out_shardings=tuple(results))
     platforms = (jax.export.default_export_platform(),)
-    return jax.export.export(jitted, platforms=platforms)(*inputs)  # pyright: ignore[reportArgumentType]
+    return jax.export.export(jitted, platforms=platforms)(*inputs)
 
 
 def _checks(info: JaxInfo) -> tuple[jax.export.DisabledSafetyCheck, ...]:

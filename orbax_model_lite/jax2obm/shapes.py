@@ -68,7 +68,7 @@ class DimScope:
             return tuple(names)
         text = ", ".join(map(str, names))
         try:
-            return jax.export.symbolic_shape(text, scope=self.jax_scope)
+            return tuple(jax.export.symbolic_shape(text, scope=self.jax_scope))
         except (ValueError, TypeError) as e:
             raise InvalidModelError(
                 f"{where}: expected sizes or dimension expressions such as 'b' or '2*t + 1'; "
