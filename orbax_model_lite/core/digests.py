@@ -229,6 +229,8 @@ def _problem(path: Path, relative: str, root: Path) -> str | None:
 
 def _link_problem(path: Path, root: Path) -> str | None:
     try:
+        target = path.resolve(strict=True)
+    except (FileNotFoundError, NotADirectoryError):
         target = path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: how Python before 3.13 reports a loop
         return "a link that leads in a circle"
