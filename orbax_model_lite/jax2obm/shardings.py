@@ -135,18 +135,11 @@ def device_tiles(data: bytes, where: str) -> tuple[np.ndarray, int]:
             "convert the function again with NamedSharding"
         )
     dims = list(record.tile_assignment_dimensions)
-    count = math.prod(dims)
-    if record.iota_reshape_dims:
-        shape, permutation = list(record.iota_reshape_dims), list(record.iota_transpose_perm)
-        is_bad = math.prod(shape) != count or sorted(permutation) != list(range(len(shape)))
-        devices = np.zeros(0) if is_bad else np.arange(count).reshape(shape).transpose(permutation)
-    else:
-        devices = np.array(record.tile_assignment_devices, np.int64)
-        is_bad = sorted(record.tile_assignment_devices) != list(range(count))
-    if is_bad or count > _MAX_DEVICES:
+    devices = _devices(record, math.prod(dims)) if min(dims, default=1) > 0 else None
+    if devices is None:
         raise InvalidBundleError(
-            f"{where}: expected every device of tiles {dims} once; found "
-            f"{devices.size} devices; pack the bundle again"
+            f"{where}: expected every device of tiles {dims} once; found another number of them; "
+            "pack the bundle again"
         )
     extra = len(record.last_tile_dims) or int(record.replicate_on_last_tile_dim)
     rank = len(dims) - extra
@@ -154,6 +147,21 @@ def device_tiles(data: bytes, where: str) -> tuple[np.ndarray, int]:
 
 
 _MAX_DEVICES = 1 << 24
+
+
+def _devices(record: OpSharding, count: int) -> np.ndarray | None:
+    """Returns the devices of all tiles, row-major; None unless each of `count` is there once."""
+    if count > _MAX_DEVICES:
+        return None
+    if not record.iota_reshape_dims:
+        listed = list(record.tile_assignment_devices)
+        return np.array(listed, np.int64) if sorted(listed) == list(range(count)) else None
+    shape, permutation = list(record.iota_reshape_dims), list(record.iota_transpose_perm)
+    if math.prod(shape) != count or min(shape) < 1:
+        return None
+    if sorted(permutation) != list(range(len(shape))):
+        return None
+    return np.arange(count).reshape(shape).transpose(permutation)
 
 
 def to_partition_spec(data: bytes, axes: MeshAxes, where: str) -> PartitionSpec | None:
