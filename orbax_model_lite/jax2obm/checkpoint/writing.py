@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -29,9 +30,11 @@ _ONE_SAVE_AT_A_TIME = threading.Lock()
 
 def planned(specs: Tree) -> Tree:
     """Returns how Orbax will store weights with these specs, see `stored.plan`."""
-    return stored.plan(
+    tree = stored.plan(
         specs, native=NATIVE, keeps_empty=False, name_key=lambda name: name.rstrip("/")
     )
+    is_single = isinstance(tree, StoredArray) and tree.name is not None
+    return replace(tree, name=ARRAY_KEY) if is_single else tree
 
 
 def write(path: Path, tree: Tree, leaves: Sequence[Any]) -> None:
@@ -104,7 +107,7 @@ def _item(tree: Tree, arrays: Sequence[StoredArray], values: dict[Any, Any]) -> 
         array.name in (None, format_path(array.path)) for array in arrays
     ):
         return unflatten(tree, [values.get(array.path) for array in arrays])
-    flat = {array.name or ARRAY_KEY: values[array.path] for array in arrays if array.path in values}
+    flat = {array.name: values[array.path] for array in arrays if array.path in values}
     # Orbax refuses to save no array at all.
     return flat or {"_": np.zeros(1, np.uint8)}
 
