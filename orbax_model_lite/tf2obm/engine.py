@@ -229,12 +229,13 @@ def _run(signature: Callable[..., Any], inputs: dict[str, Any], where: str) -> M
     tf = tensorflow(_PURPOSE)
     try:
         return signature(**inputs)
-    except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as e:
-        raise SignatureMismatchError(
-            f"{where}: expected values that its operations accept; found {first_line(e)}; "
-            "check the values of its inputs"
-        ) from e
     except (tf.errors.OpError, NotImplementedError) as e:
+        is_about_values = isinstance(e, (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError))
+        if is_about_values and "No OpKernel" not in first_line(e):
+            raise SignatureMismatchError(
+                f"{where}: expected values that its operations accept; found {first_line(e)}; "
+                "check the values of its inputs"
+            ) from e
         raise UnsupportedError(
             f"{where}: expected TensorFlow {tf.__version__} to run it here; found "
             f"{first_line(e)}; run it where it was made, or make it again"

@@ -28,11 +28,11 @@ def root_of(functions: Mapping[str, PreparedFunction], resources: Any = None) ->
         dict of them; None collects what the functions captured.
 
     Raises:
-      InvalidModelError: If a function uses a variable or table that would not be saved; all of
-        them are named.
+      InvalidModelError: If a function uses a variable or table that would not be saved, or a file
+        is gone that is to be an asset; all of them are named.
     """
     root: Any = tf.Module() if resources is None else _holder(resources)
-    tracked = _handles_below(root)
+    tracked = {id(tensor) for each in _objects(root) for tensor in _handles(each)}
     missing = {
         id(tensor): (name, tensor)
         for name, function in functions.items()
@@ -53,6 +53,7 @@ def root_of(functions: Mapping[str, PreparedFunction], resources: Any = None) ->
         )
     if owners:
         root.resources = list({id(owner): owner for owner in owners.values()}.values())
+    _require_assets(root)
     return root
 
 
@@ -65,13 +66,25 @@ def _holder(resources: Any) -> Any:
     return root
 
 
-def _handles_below(root: tf.Module) -> dict[int, Any]:
-    """Returns the tensors by which functions refer to the objects that hang on the root, by id."""
-    objects = tf.train.TrackableView(root).descendants()
-    return {id(tensor): tensor for each in objects for tensor in _handles(each)}
+def _objects(root: Any) -> list[Any]:
+    """Returns everything that hangs on the root."""
+    return list(tf.train.TrackableView(root).descendants())
+
+
+def _require_assets(root: Any) -> None:
+    """Checks that the files are there that will be copied; TensorFlow leaves out what is not."""
+    assets = [each for each in _objects(root) if isinstance(each, tf.saved_model.Asset)]
+    files = sorted({asset.asset_path.numpy().decode() for asset in assets})
+    gone = [file for file in files if not tf.io.gfile.exists(file) or tf.io.gfile.isdir(file)]
+    if gone:
+        raise InvalidModelError(
+            f"asset {', '.join(map(repr, gone))}: expected a file to copy into the bundle; found "
+            "none; put it back, or make the table again from a file that exists"
+        )
 
 
 def _handles(trackable: Any) -> list[Any]:
+    """Returns the tensors by which functions refer to an object."""
     if isinstance(trackable, tf.Variable):
         return [trackable.handle]
     if isinstance(trackable, tf.types.experimental.ConcreteFunction):
@@ -118,6 +131,8 @@ def _owners(tensors: Iterable[Any]) -> dict[int, Any]:
 def _describe(owner: Any) -> str:
     if isinstance(owner, tf.Variable):
         return f"variable {owner.name!r} {owner.dtype.name} {owner.shape}"
+    if isinstance(owner, tf.saved_model.Asset):
+        return f"asset {owner.asset_path.numpy().decode()!r}"
     return (
         f"a {type(owner).__name__}" if owner is not None else "a resource that is deleted already"
     )
