@@ -44,7 +44,8 @@ def load_saved_model(bundle: Bundle, folder: str) -> Any:
     where = f"SavedModel {folder!r}"
     found = bundle.resolve(folder, where=where)
     root = bundle.path.resolve()
-    for file in sorted(path for path in found.rglob("*") if not path.is_dir()):
+    # A link to a folder is looked at itself: the walk does not go into it, TensorFlow would.
+    for file in sorted(p for p in found.rglob("*") if p.is_symlink() or not p.is_dir()):
         _require_recorded(bundle, file.relative_to(root), where)
     tf = tensorflow("loading a SavedModel")
     try:
