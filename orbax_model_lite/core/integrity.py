@@ -89,6 +89,7 @@ def write_integrity(
         content = to_bytes(digest_folder(root, known=known or {}, progress=progress))
         beside = root / layout.UNFINISHED_FILE
         storage.write_file(root / layout.INTEGRITY_FILE, content, beside=beside)
+        storage.fsync_folder(root)
     return hashlib.sha256(content).hexdigest()
 
 

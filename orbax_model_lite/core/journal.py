@@ -37,16 +37,20 @@ class Journal:
         """Writes the files of the save in the given order, the last of which finishes it.
 
         Args:
-          files: Content by path relative to the folder, with `/`; nothing has these paths yet.
+          files: Content by path relative to the folder, with `/`; nothing has these paths yet. The
+            last is at its top, and is written when the others are on the disk.
 
         Raises:
           OSError: If the file system refuses a step.
         """
         self._record({path: FileDigest.of(content) for path, content in files.items()})
-        for path, content in files.items():
-            self._made += storage.make_folders((self._root / path).parent)
-            unfinished = self._root / layout.UNFINISHED_FILE
-            storage.write_file(self._root / path, content, beside=unfinished)
+        *others, last = files
+        for path in others:
+            self._write(path, files[path])
+        for folder in {(self._root / path).parent for path in others}:
+            storage.fsync_folder(folder)
+        self._write(last, files[last])
+        storage.fsync_folder(self._root)
 
     def remove_files(self) -> None:
         """Removes the files that the journal lists and that are still as it says, last first.
@@ -63,6 +67,11 @@ class Journal:
                 file.unlink()
                 storage.fsync_folder(file.parent)
         storage.remove_if_empty(self._made)
+
+    def _write(self, path: str, content: bytes) -> None:
+        self._made += storage.make_folders((self._root / path).parent)
+        unfinished = self._root / layout.UNFINISHED_FILE
+        storage.write_file(self._root / path, content, beside=unfinished)
 
     def _is_ours(self, path: str, digest: FileDigest) -> bool:
         try:

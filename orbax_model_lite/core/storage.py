@@ -72,6 +72,8 @@ def storage_error(doing: str, path: Path, cause: OSError) -> StorageError:
 def write_file(path: Path, content: bytes, *, beside: Path) -> None:
     """Writes a file that is either absent or complete, whenever the process or machine dies.
 
+    That its name is on the disk is for `fsync_folder` to say.
+
     Args:
       path: The file; its folder exists. A file that is there is replaced.
       content: All of its bytes.
@@ -85,7 +87,6 @@ def write_file(path: Path, content: bytes, *, beside: Path) -> None:
     finally:
         os.close(handle)
     beside.replace(path)
-    fsync_folder(path.parent)
 
 
 def write_all(handle: int, content: bytes) -> None:
