@@ -62,7 +62,8 @@ def as_sequence(processors: Processors) -> tuple[Callable[..., Any], ...]:
     """
     if processors is None:
         return ()
-    given = (processors,) if callable(processors) else tuple(processors)
+    is_one = callable(processors) or isinstance(processors, str)
+    given = (processors,) if is_one else tuple(processors)
     for processor in given:
         if not callable(processor):
             raise InvalidModelError(

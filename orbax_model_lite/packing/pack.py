@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata as installed
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import jax
 
@@ -23,7 +23,7 @@ from orbax_model_lite.core.metadata import Metadata
 from orbax_model_lite.core.read import read
 from orbax_model_lite.core.save import SaveOptions, save
 from orbax_model_lite.core.staging import staged
-from orbax_model_lite.core.value import Object, convert_path_to_value
+from orbax_model_lite.core.value import Object
 from orbax_model_lite.jax2obm import convert
 from orbax_model_lite.orchestration import (
     DEFAULT_PIPELINE,
@@ -36,7 +36,7 @@ from orbax_model_lite.orchestration import (
 from orbax_model_lite.packing.author import Example, PipelineSpec, Processors
 from orbax_model_lite.packing.chain import WEIGHTS, Chain, in_memory
 from orbax_model_lite.packing.recording import as_examples, record
-from orbax_model_lite.packing.weights import WeightsSource
+from orbax_model_lite.packing.weights import WeightsFormat, WeightsSource
 
 _FRAMEWORKS = ("jax", "jaxlib", "orbax-checkpoint", "safetensors", "numpy", "protobuf")
 
@@ -69,7 +69,7 @@ def pack(
     pipelines: Mapping[str, PipelineSpec] | None = None,
     platforms: Sequence[str] | None = None,
     constraints: Sequence[str] = (),
-    weights_format: Literal["orbax", "safetensors"] = "orbax",
+    weights_format: WeightsFormat | None = None,
     trackable_resources: Any = None,
     examples: Any = None,
     max_example_bytes: int = MAX_EXAMPLE_BYTES,
@@ -99,7 +99,7 @@ def pack(
       platforms: Lower-case names; None is cpu, cuda and tpu.
       constraints: On symbolic dimensions, as JAX spells them: "b >= 2", "mod(t, 8) == 0".
       weights_format: "orbax", or "safetensors", which is faster and gives the same bytes for the
-        same weights.
+        same weights. None keeps the format of a checkpoint, and is "orbax" for a pytree.
       trackable_resources: A `tf.Module` (or any trackable) that holds the variables, tables and
         assets of the TensorFlow functions; None collects them from the functions.
       examples: Inputs to record together with the original's outputs: one call's inputs in the
@@ -124,7 +124,7 @@ def pack(
     """
     source = WeightsSource.of(params, weights_format)
     chain = Chain(
-        weights=source.specs if source else None,
+        weights=source.specs() if source else None,
         convert=functools.partial(
             convert,
             platforms=platforms,
@@ -170,7 +170,7 @@ class _Draft:
     def objects(self) -> dict[str, Object]:
         objects: dict[str, Object] = dict(self.chain.functions)
         if self.source:
-            objects[WEIGHTS] = convert_path_to_value(self.source.path, self.source.mime_type)
+            objects[WEIGHTS] = self.source.value
         return objects
 
 

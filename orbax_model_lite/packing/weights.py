@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 from orbax_model_lite.core import layout
+from orbax_model_lite.core.value import ExternalValue, convert_path_to_value
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm import load_weights, locate, plain, save_weights, weights_spec
+from orbax_model_lite.jax2obm import load_weights, plain, save_weights, weights_spec
+
+WeightsFormat: TypeAlias = Literal["orbax", "safetensors"]
+
+_PLACES: dict[str, tuple[str, str]] = {
+    "orbax": (layout.WEIGHTS_FOLDER, layout.MIME_ORBAX_CHECKPOINT),
+    "safetensors": (layout.SAFETENSORS_FILE, layout.MIME_SAFETENSORS),
+}
 
 
 @final
@@ -20,63 +26,52 @@ class WeightsSource:
     """Weights that will be written into a bundle.
 
     Attributes:
-      specs: The author's pytree, or specs of the checkpoint, to trace functions with.
-      path: Where they lie in the bundle.
-      mime_type: Of what lies there.
-      arrays: Gives the weights in memory.
-      write: Writes them below a bundle's folder.
+      given: A pytree of arrays, or the path of an existing checkpoint.
+      format: How they are written.
     """
 
-    specs: Any
-    path: str
-    mime_type: str
-    arrays: Callable[[], Any]
-    write: Callable[[Path], None]
+    given: Any
+    format: WeightsFormat
 
     @classmethod
-    def of(cls, params: Any, format: Literal["orbax", "safetensors"]) -> WeightsSource | None:  # noqa: A002
-        """Returns the source for what was given to `pack`; None for no weights."""
-        if format not in ("orbax", "safetensors"):
+    def of(cls, params: Any, format: WeightsFormat | None) -> WeightsSource | None:  # noqa: A002
+        """Returns the source for what was given to `pack`; None for no weights.
+
+        Args:
+          params: A pytree of arrays, the path of a checkpoint, or None.
+          format: None keeps that of a checkpoint, and is "orbax" for a pytree.
+
+        Raises:
+          InvalidModelError: If there is nothing at the path.
+        """
+        if format is not None and format not in _PLACES:
             raise ValueError(f"weights_format: expected 'orbax' or 'safetensors'; found {format!r}")
         if params is None:
             return None
-        if isinstance(params, (str, os.PathLike)):
-            return cls._from_checkpoint(Path(params))
-        is_file = format == "safetensors"
-        path = layout.SAFETENSORS_FILE if is_file else layout.WEIGHTS_FOLDER
-        return cls(
-            specs=params,
-            path=path,
-            mime_type=layout.MIME_SAFETENSORS if is_file else layout.MIME_ORBAX_CHECKPOINT,
-            arrays=lambda: params,
-            write=lambda folder: save_weights(
-                folder / path, plain(params, "weights")[0], format=format
-            ),
-        )
-
-    @classmethod
-    def _from_checkpoint(cls, given: Path) -> WeightsSource:
-        if not given.exists():
+        if not isinstance(params, (str, os.PathLike)):
+            return cls(given=params, format=format or "orbax")
+        path = Path(params)
+        if not path.exists():
             raise InvalidModelError(
-                f"weights {str(given)!r}: expected a pytree of arrays or an existing checkpoint; "
+                f"weights {str(path)!r}: expected a pytree of arrays or an existing checkpoint; "
                 "found nothing there; pass the folder that the checkpoint was saved to"
             )
-        if given.is_file():
-            path, mime, source = layout.SAFETENSORS_FILE, layout.MIME_SAFETENSORS, given
-        else:
-            path, mime = layout.WEIGHTS_FOLDER, layout.MIME_ORBAX_CHECKPOINT
-            source = locate(given)
+        return cls(given=path, format=format or ("safetensors" if path.is_file() else "orbax"))
 
-        def write(folder: Path) -> None:
-            if source.is_file():
-                shutil.copyfile(source, folder / path)
-            else:
-                shutil.copytree(source, folder / path)
+    @property
+    def value(self) -> ExternalValue:
+        """The object that stands for the weights in the bundle."""
+        return convert_path_to_value(*_PLACES[self.format])
 
-        return cls(
-            specs=weights_spec(source, mime),
-            path=path,
-            mime_type=mime,
-            arrays=lambda: load_weights(source, mime),
-            write=write,
-        )
+    def specs(self) -> Any:
+        """Returns what functions are traced with: the author's pytree, or the checkpoint's specs."""
+        return weights_spec(self.given) if isinstance(self.given, Path) else self.given
+
+    def arrays(self) -> Any:
+        """Returns the weights in memory."""
+        return load_weights(self.given) if isinstance(self.given, Path) else self.given
+
+    def write(self, folder: Path) -> None:
+        """Writes the weights below a bundle's folder."""
+        weights = self.given if isinstance(self.given, Path) else plain(self.given, "weights")[0]
+        save_weights(folder / _PLACES[self.format][0], weights, format=self.format)
