@@ -75,6 +75,12 @@ class Placement:
         where = f"supplemental {key!r}"
         if isinstance(supplemental, Data):
             supplemental = GlobalSupplemental(supplemental)
+        if not isinstance(supplemental, GlobalSupplemental):
+            self.problems.append(
+                f"{where}: expected a GlobalSupplemental or Data; found "
+                f"{type(supplemental).__name__}; wrap it, or give each record a key of its own"
+            )
+            return Data(content=None)
         content = self._in_memory(supplemental.data, where)
         if content is None or supplemental.save_as is None:
             return self.refer(supplemental.data, where)

@@ -127,6 +127,15 @@ def test_an_object_of_a_foreign_type_is_refused(tmp_path: Path) -> None:
     assert "object 'f'" in problems({"f": print}, tmp_path)
 
 
+@pytest.mark.parametrize("found", [{"x": obm.Data(content=b"")}, b"bytes", None])
+def test_a_supplemental_of_another_type_is_refused(tmp_path: Path, found: object) -> None:
+    text = problems({}, tmp_path, supplemental_info={"s": found})
+    assert (
+        f"supplemental 's': expected a GlobalSupplemental or Data; found {type(found).__name__}"
+        in text
+    )
+
+
 def test_digests_of_their_writer_are_taken(tmp_path: Path) -> None:
     (tmp_path / "w").write_bytes(b"abc")
     known = {"w": FileDigest(size_bytes=3, sha256=b"k" * 32)}
