@@ -79,10 +79,19 @@ def locate(
         "params", "state" or "pytree".
 
     Raises:
-      InvalidBundleError: If there is no checkpoint, no such step or item, or more than one item
-        that could be meant.
+      InvalidBundleError: If there is no checkpoint, no such step or item, more than one item that
+        could be meant, or if a link leads out of the folder.
     """
-    folder = Path(path)
+    found = _located(Path(path), step, item)
+    if not found.resolve().is_relative_to(Path(path).resolve()):
+        raise InvalidBundleError(
+            f"checkpoint {os.fspath(path)!r}: expected steps and items of its own; found that "
+            f"{found.name!r} is a link to {str(found.resolve())!r}; refusing to read it"
+        )
+    return found
+
+
+def _located(folder: Path, step: int | None, item: str | None) -> Path:
     if (folder / METADATA_FILE).exists():
         if step is not None or item is not None:
             raise InvalidBundleError(
