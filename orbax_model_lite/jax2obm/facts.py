@@ -99,11 +99,16 @@ def _targets(operation: ir.Operation) -> Iterator[str]:
 def _constants(operation: ir.Operation) -> Iterator[ConstantFact]:
     if operation.name.rpartition(".")[2] != "constant" or "value" not in operation.attributes:
         return
-    value = operation.attributes["value"]
-    if not isinstance(value, (ir.DenseElementsAttr, ir.DenseResourceElementsAttr)):
-        return
-    tensor = ir.ShapedType(value.type)
-    is_splat = isinstance(value, ir.DenseElementsAttr) and value.is_splat
+    try:
+        value = operation.attributes["value"]
+    except TypeError:
+        # MLIR's bindings cannot give complex elements; the text tells whether there is one value.
+        is_splat = "dense<(" in operation.get_asm(large_elements_limit=1)
+    else:
+        if not isinstance(value, (ir.DenseElementsAttr, ir.DenseResourceElementsAttr)):
+            return
+        is_splat = isinstance(value, ir.DenseElementsAttr) and value.is_splat
+    tensor = ir.ShapedType(operation.results[0].type)
     count = 1
     for size in tensor.shape:
         count *= size
