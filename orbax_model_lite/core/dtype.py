@@ -1,6 +1,6 @@
 """Element types of the format: every value of the manifest's enum and those JAX has beyond it.
 
-Only names, wire numbers and NumPy types; what a framework calls them is the frameworks' rooms' matter.
+Only names, wire numbers and NumPy types; what a framework calls them is known in its own room.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Spec:
     def __post_init__(self) -> None:
         """Checks that no size is negative and no symbolic expression is empty."""
         for dim in self.shape or ():
-            if isinstance(dim, int) and dim < 0 or dim == "":
+            if (isinstance(dim, int) and dim < 0) or dim == "":
                 raise InvalidModelError(
                     f"shape {self.shape!r}: expected sizes of zero or more, symbolic expressions "
                     f"or None; found {dim!r}"

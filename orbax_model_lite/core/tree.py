@@ -121,16 +121,16 @@ def structure_differences(expected: Tree, found: Tree, prefix: Path = ()) -> lis
         if want_children is None or have_children is None:
             continue
         want_by, have_by = dict(want_children), dict(have_children)
-        for key in want_by:
+        for key, wanted in want_by.items():
             where = format_path((*path, key))
             if key not in have_by:
-                differences.append(f"{where}: expected {_describe(want_by[key])}, found nothing")
+                differences.append(f"{where}: expected {_describe(wanted)}, found nothing")
             else:
-                stack.append(((*path, key), want_by[key], have_by[key]))
-        for key in have_by:
+                stack.append(((*path, key), wanted, have_by[key]))
+        for key, had in have_by.items():
             if key not in want_by:
                 where = format_path((*path, key))
-                differences.append(f"{where}: expected nothing, found {_describe(have_by[key])}")
+                differences.append(f"{where}: expected nothing, found {_describe(had)}")
     return differences
 
 

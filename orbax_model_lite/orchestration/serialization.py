@@ -238,11 +238,12 @@ def _batch_options(
 
 def _batch_options_to_proto(options: BatchOptions) -> orchestration_pb2.BatchOptions:
     proto = orchestration_pb2.BatchOptions.FromString(options.origin)
-    # UNSPECIFIED may stand for a value of a later writer, which stays.
-    if options.component is not BatchComponent.UNSPECIFIED:
-        proto.batch_component = options.component.value
-    if options.padding_policy is not BatchPaddingPolicy.UNSPECIFIED:
-        proto.batch_padding_policy = options.padding_policy.value
+    # UNSPECIFIED may stand for a value of a later writer, which a merge leaves as it is.
+    known = orchestration_pb2.BatchOptions(
+        batch_component=orchestration_pb2.BatchComponent.Name(options.component),
+        batch_padding_policy=orchestration_pb2.BatchPaddingPolicy.Name(options.padding_policy),
+    )
+    proto.MergeFrom(known)
     proto.max_batch_size = options.max_batch_size or 0
     proto.batch_timeout_micros = options.batch_timeout_micros
     proto.allowed_batch_sizes[:] = options.allowed_batch_sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
@@ -62,15 +63,15 @@ def as_sequence(processors: Processors) -> tuple[Callable[..., Any], ...]:
     """
     if processors is None:
         return ()
-    is_one = callable(processors) or isinstance(processors, str)
-    given = (processors,) if is_one else tuple(processors)
-    for processor in given:
+    given: Any = (processors,) if isinstance(processors, str) else processors
+    found = (given,) if callable(given) else tuple(given)
+    for processor in found:
         if not callable(processor):
             raise InvalidModelError(
                 f"processor: expected a TensorFlow or JAX function; found {processor!r}; "
                 "pass the function itself"
             )
-    return given
+    return found
 
 
 def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -84,7 +85,8 @@ def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 def is_tensorflow(function: Callable[..., Any]) -> bool:
     """Whether a callable is a `tf.function` or a concrete function; imports nothing."""
-    return any(kind.__module__.partition(".")[0] == "tensorflow" for kind in type(function).__mro__)
+    kinds = inspect.getmro(type(function))
+    return any(kind.__module__.partition(".")[0] == "tensorflow" for kind in kinds)
 
 
 def name_of(function: Callable[..., Any], otherwise: str) -> str:

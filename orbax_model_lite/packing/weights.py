@@ -64,7 +64,7 @@ class WeightsSource:
         return convert_path_to_value(*_PLACES[self.format])
 
     def specs(self) -> Any:
-        """Returns what functions are traced with: the author's pytree, or the checkpoint's specs."""
+        """Returns what functions are traced with: the author's pytree, or a checkpoint's specs."""
         return weights_spec(self.given) if isinstance(self.given, Path) else self.given
 
     def arrays(self) -> Any:

@@ -91,8 +91,9 @@ def _takes_leaf(want: Any, have: Any, symbols: dict[str, int]) -> bool:
     for expected, size in zip(want.shape, spec.shape, strict=True):
         if isinstance(expected, int) and expected != size:
             return False
-        is_symbol = isinstance(expected, str) and expected.isidentifier()
-        if is_symbol and isinstance(size, int) and symbols.setdefault(expected, size) != size:
+        if not isinstance(expected, str) or not isinstance(size, int):
+            continue
+        if expected.isidentifier() and symbols.setdefault(expected, size) != size:
             return False
     return True
 

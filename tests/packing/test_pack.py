@@ -74,7 +74,7 @@ def test_keys_that_the_model_does_not_take_travel_to_the_post_processor(tmp_path
 
     obm.pack(
         tmp_path / "m",
-        lambda params, x: dense(params, x),
+        dense,
         PARAMS,
         {"x": "b, 4", "ids": "int32[b]"},
         preprocess=features,

@@ -27,9 +27,8 @@ def recorded_calls():
         for target, calls in json.loads((folder / "note.json").read_text())["calls"].items():
             for call in calls:
                 if (folder.name, target) not in WRONG_ON_DISK:
-                    yield pytest.param(
-                        folder.name, target, call["label"], id=f"{folder.name}-{target}-{call['label']}"
-                    )
+                    name = f"{folder.name}-{target}-{call['label']}"
+                    yield pytest.param(folder.name, target, call["label"], id=name)
 
 
 def stored(name: str, target: str, label: str, side: str) -> list[np.ndarray]:
@@ -66,7 +65,7 @@ def test_recorded_inputs_give_recorded_outputs(name, target, label):
             stages = function.record.stages
             first = model.bundle.functions[stages[0].function].signature
             offset = len(leaves(first.args[0])) if stages[0].weights else 0
-            specs = [leaf for leaf in first.input_leaves][offset:]
+            specs = first.input_leaves[offset:]
             args = tuple(as_typed(a, s) for a, s in zip(inputs, specs, strict=True))
             found = function(*args)
             signature = model.bundle.functions[stages[-1].function].signature
@@ -98,14 +97,13 @@ def compare(found, outputs, signature):
     flat = flatten_with_path(found)
     specs = signature.output_leaves
     assert len(flat) == len(outputs) == len(specs)
-    for (_, leaf), expected, spec in zip(flat, outputs, specs, strict=True):
-        expected, array = as_typed(expected, spec), np.asarray(leaf)
+    for (_, leaf), raw, spec in zip(flat, outputs, specs, strict=True):
+        expected, array = as_typed(raw, spec), np.asarray(leaf)
         assert array.shape == expected.shape
         assert array.dtype == expected.dtype
         if spec.dtype.value in ("float32", "float64", "float16", "bfloat16"):
             tolerance = {"float64": 1e-12, "float32": 1e-5}.get(spec.dtype.value, 1e-2)
-            np.testing.assert_allclose(
-                array.astype(np.float64), expected.astype(np.float64), rtol=tolerance, atol=tolerance
-            )
+            wide = array.astype(np.float64), expected.astype(np.float64)
+            np.testing.assert_allclose(*wide, rtol=tolerance, atol=tolerance)
         else:
             np.testing.assert_array_equal(array, expected)

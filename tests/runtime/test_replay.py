@@ -18,8 +18,8 @@ def test_the_default_tolerance_is_relative_to_the_largest_magnitude(dtype, relat
     tolerance = DEFAULT_TOLERANCES[dtype]
     assert tolerance == Tolerance(relative=relative)
     old = np.array([0.0, 100.0])
-    assert difference(old, old + [0.9 * relative * 100, 0], tolerance).is_within
-    assert not difference(old, old + [1.1 * relative * 100, 0], tolerance).is_within
+    assert difference(old, old + 0.9 * relative * 100, tolerance).is_within
+    assert not difference(old, old + 1.1 * relative * 100, tolerance).is_within
 
 
 def test_the_figures_are_the_largest_difference_absolute_and_relative():
