@@ -39,6 +39,7 @@ _ITEMS: Final = ("default", "params", "state", "pytree")
 _STEP: Final = re.compile(r"(?:.*[_-])?(\d+)")
 # What JAX calls a generator, and the tag of the type of its keys.
 _GENERATORS: Final = {"threefry2x32": "fry", "rbg": "rbg", "unsafe_rbg": "urbg"}
+_UNFINISHED: Final = ".orbax-checkpoint-tmp"
 _MAX_METADATA_BYTES: Final = 512 << 20
 
 
@@ -123,14 +124,18 @@ def _located(folder: Path, step: int | None, item: str | None) -> Path:
 def _steps(folder: Path) -> Iterator[tuple[int, Path]]:
     for child in folder.iterdir():
         match = _STEP.fullmatch(child.name)
-        if match is not None and child.is_dir():
+        if match is not None and child.is_dir() and _UNFINISHED not in child.name:
             yield int(match[1]), child
 
 
 def _items(folder: Path) -> list[str]:
     if (folder / METADATA_FILE).exists():
         return [""]
-    return sorted(c.name for c in folder.iterdir() if c.is_dir() and (c / METADATA_FILE).exists())
+    return sorted(
+        child.name
+        for child in folder.iterdir()
+        if (child / METADATA_FILE).exists() and _UNFINISHED not in child.name
+    )
 
 
 def _choose_item(folder: Path, items: list[str], item: str | None) -> Path:
