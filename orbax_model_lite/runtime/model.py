@@ -66,7 +66,6 @@ class _Named(Mapping[str, Any]):
     def clear(self) -> None:
         with self._lock:
             self._bound.clear()
-            self._names = []
 
 
 @final
