@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import JaxInfo, ShloFunction
 from orbax_model_lite.core.signature import Signature
-from orbax_model_lite.core.spec import Leaf, Spec
+from orbax_model_lite.core.spec import Leaf, Spec, dim_names
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, UnsupportedError
 from orbax_model_lite.jax2obm.shapes import DimScope, to_struct
 
@@ -59,6 +59,7 @@ def rebuild(
             f"{where}: expected kept inputs among the {count} of the signature; "
             f"found {kept}; get an undamaged copy"
         )
+    _require_known_symbols(function.signature, kept, where)
     placed = None if shardings is None else ([shardings[0][i] for i in kept], shardings[1])
     wide = any(spec.dtype.is_64_bit for spec in _all_specs(function.signature))
     # The scalars of dimension computations have the width of the mode that they are traced in.
@@ -103,6 +104,20 @@ def _require_callable(function: ShloFunction, info: JaxInfo, where: str) -> None
             f"{where}: expected a function without ordered effects; found "
             f"{', '.join(info.ordered_effects)}; convert the function again without them"
         )
+
+
+def _require_known_symbols(signature: Signature, kept: Sequence[int], where: str) -> None:
+    """Checks that the sizes of all outputs follow from inputs that the module takes."""
+    inputs = signature.input_leaves
+    taken = [leaf for leaf in map(inputs.__getitem__, kept) if isinstance(leaf, Spec)]
+    known = {name for leaf in taken for name in dim_names(leaf.shape)}
+    for i, leaf in enumerate(signature.output_leaves):
+        unknown = set(dim_names(leaf.shape)) - known if isinstance(leaf, Spec) else set()
+        if unknown:
+            raise InvalidBundleError(
+                f"{where}, output leaf {i}: expected dimensions of the inputs; found {leaf}, of "
+                f"which no input has {', '.join(sorted(unknown))}; get an undamaged copy"
+            )
 
 
 def _structs(

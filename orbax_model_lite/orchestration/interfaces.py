@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from google.protobuf.message import DecodeError, Message
 
 from orbax_model_lite._proto import bundle_info_pb2, tf_handle_pb2
 from orbax_model_lite.core import layout
@@ -10,7 +13,7 @@ from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction, ShloFunction
 from orbax_model_lite.core.tree import flatten_with_path
 from orbax_model_lite.core.value import Object
-from orbax_model_lite.errors import InvalidModelError, unknown_name
+from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, unknown_name
 from orbax_model_lite.orchestration.records import Pipeline, Stage
 from orbax_model_lite.orchestration.wiring import StageInterface
 
@@ -58,17 +61,35 @@ def _interface(stage: Stage, objects: Mapping[str, Object], read: ReadBytes) -> 
 
 
 def parameter_names(function: ConcreteFunction, read: ReadBytes) -> tuple[str | None, ...]:
-    """Returns the names of a function's positional inputs, weights included; None where unknown."""
+    """Returns the names of a function's positional inputs, weights included; None where unknown.
+
+    Raises:
+      InvalidBundleError: If the record that has them does not parse.
+    """
     if isinstance(function, ShloFunction):
         supplemental = function.supplementals.get(layout.KEY_JAX_TREES)
         if supplemental is None:
             return ()
-        trees = bundle_info_pb2.JaxTrees.FromString(read(supplemental.data))
+        trees = _parsed(bundle_info_pb2.JaxTrees(), read(supplemental.data))
         return tuple(name or None for name in trees.argument_names)
     if layout.canonical_mime_type(function.mime_type) != layout.MIME_TF_FUNCTION:
         return ()
-    handle = tf_handle_pb2.TfConcreteFunctionHandle.FromString(read(function.body))
+    handle = _parsed(tf_handle_pb2.TfConcreteFunctionHandle(), read(function.body))
     return _by_argument(tuple(handle.input_names), function)
+
+
+_M = TypeVar("_M", bound=Message)
+
+
+def _parsed(message: _M, payload: bytes) -> _M:
+    try:
+        message.ParseFromString(payload)
+    except DecodeError as e:
+        raise InvalidBundleError(
+            f"names of inputs: expected a serialized {type(message).__name__}; found "
+            f"{len(payload)} bytes that do not parse; the bundle is damaged, save it again"
+        ) from e
+    return message
 
 
 def _by_argument(flat_names: tuple[str, ...], function: ConcreteFunction) -> tuple[str | None, ...]:
