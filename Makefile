@@ -14,6 +14,7 @@ PROTOS = $(wildcard protos/orbax_model_lite/_proto/*.proto)
 
 OLD_PROTOBUFS = 5.29.0 6.33.0
 PROTOBUFS = $(OLD_PROTOBUFS) 7.36.2
+EXCHANGE = sh tests/matrix/exchange.sh
 MATRIX = python3.11 python3.13 orbax-checkpoint0.11.36
 
 .PHONY: setup demo test check bench protos
@@ -22,7 +23,7 @@ setup: .venv/.dev
 demo: .venv/.demo
 	.venv/bin/python examples/digits/demo.py
 
-test: .venv/.dev test-old-protobufs
+test: .venv/.dev test-old-protobufs test-exchange
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 check: lint types layers protos-clean
@@ -51,7 +52,7 @@ protos-clean: .tools/protoc/.ready
 	diff -r -x __init__.py -x __pycache__ .tools/generated/orbax_model_lite/_proto orbax_model_lite/_proto
 
 # Other versions
-.PHONY: test-old-protobufs test-protobuf test-newest test-matrix
+.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-matrix
 test-old-protobufs: $(OLD_PROTOBUFS:%=.venvs/protobuf%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto || exit 1; done
 
@@ -61,8 +62,14 @@ test-protobuf: $(PROTOBUFS:%=.venvs/protobuf%/.ready)
 test-newest: .venvs/python3.13/.ready
 	.venvs/python3.13/bin/python -m pytest -q $(PYTEST_ARGS)
 
+# Bundles that one version writes are run by another, both ways.
+test-exchange: .venv/.dev .venvs/python3.13/.ready
+	$(EXCHANGE) .venv .venvs/python3.13
+	$(EXCHANGE) .venvs/python3.13 .venv
+
 test-matrix: $(MATRIX:%=.venvs/%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q $(PYTEST_ARGS) || exit 1; done
+	for a in $(^D); do for b in $(^D); do $(EXCHANGE) $$a $$b || exit 1; done; done
 
 # Housekeeping
 .PHONY: format pins clean
