@@ -179,13 +179,17 @@ def _type_hint(spec: Spec, found: Spec) -> str:
 
 def _spec_of(leaf: Any) -> Spec | None:
     if isinstance(leaf, (bool, int, float, complex)) and not isinstance(leaf, np.generic):
-        leaf = jax.typeof(leaf)
+        try:
+            leaf = jax.typeof(leaf)
+        except OverflowError:
+            return None
     if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
         return None
     try:
-        return from_aval(leaf, "argument")
+        found = from_aval(leaf, "argument")
     except UnsupportedError:
         return None
+    return None if found.dtype is DType.STRING else found
 
 
 def _describe(leaf: Any) -> str:

@@ -10,7 +10,12 @@ import jax
 
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import flatten_with_path
-from orbax_model_lite.errors import InvalidBundleError, ObmError, SignatureMismatchError, UnsupportedError
+from orbax_model_lite.errors import (
+    InvalidBundleError,
+    ObmError,
+    SignatureMismatchError,
+    UnsupportedError,
+)
 from orbax_model_lite.jax2obm.arguments import Parameters
 
 CALL_ERRORS = (
@@ -23,7 +28,11 @@ CALL_ERRORS = (
 """Classes of the errors that a call is translated from; others pass as they are."""
 
 _SHAPES = "Input shapes do not match the"
-_FLAT_INPUT = re.compile(r"args\[(\d+)\]")
+_STATED = re.compile(
+    rf"{_SHAPES} (?:symbolic shape constraint (?P<constraint>.+?)|polymorphic shapes [^.]*)\. "
+    r"(?P<reason>.*?)\.? Using the following"
+)
+_SIZES = re.compile(r"'(\w+)' = (\d+) from")
 
 
 def translated(
@@ -37,7 +46,7 @@ def translated(
       args: What was passed.
       kwargs: What was passed by name.
     """
-    text, where = str(error), f"function {parameters.function_name!r}"
+    text, where = _all_text(error), f"function {parameters.function_name!r}"
     if isinstance(error, ObmError) and not isinstance(error, SignatureMismatchError):
         return error
     if isinstance(error, NotImplementedError):
@@ -48,6 +57,11 @@ def translated(
         return InvalidBundleError(
             f"{where}: expected a module that takes and gives what the signature says; found that "
             "they differ, so the order of its arguments was lost; convert the function again"
+        )
+    if "Failed to deserialize StableHLO" in text:
+        return InvalidBundleError(
+            f"{where}: expected a StableHLO module; found bytes that do not parse; get an "
+            "undamaged copy"
         )
     if "was exported for" in text:
         return UnsupportedError(
@@ -60,7 +74,7 @@ def translated(
             parameters.require(args, kwargs)
         except SignatureMismatchError as e:
             return e
-    return _constraint(text, parameters, args, kwargs) if _SHAPES in text else error
+    return _constraint(text, parameters) if _SHAPES in text else error
 
 
 def beyond_stored(name: str) -> UnsupportedError:
@@ -78,27 +92,31 @@ def _no_batching(where: str) -> UnsupportedError:
     )
 
 
-def _constraint(
-    text: str, parameters: Parameters, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> SignatureMismatchError:
+def _constraint(text: str, parameters: Parameters) -> SignatureMismatchError:
     """Returns the error for sizes that break a constraint on symbolic dimensions."""
     symbolic = [
-        (parameters.name_of(path), spec)
+        f"{parameters.name_of(path)} {spec}"
         for path, spec in flatten_with_path(parameters.tree)
         if isinstance(spec, Spec) and not spec.is_static
     ]
-    names = [parameters.name_of(path) for path, _ in flatten_with_path(parameters.tree)]
-    with_names = _FLAT_INPUT.sub(lambda found: _named(names, int(found[1])), text)
-    stated = with_names[with_names.index(_SHAPES) :].partition(" Please see")[0]
-    expected = ", ".join(f"{name} {spec}" for name, spec in symbolic)
+    stated = " ".join(text[text.index(_SHAPES) :].split())
+    matched = _STATED.match(stated)
+    held = f" with {matched['constraint']}" if matched and matched["constraint"] else ""
+    reason = f" ({matched['reason']})" if matched else ""
+    sizes = ", ".join(f"{name} = {size}" for name, size in _SIZES.findall(stated))
     return SignatureMismatchError(
-        f"function {parameters.function_name!r}: expected sizes that satisfy {expected}; "
-        f"found that i{' '.join(stated.split())[1:]}; pass arrays of sizes that satisfy them"
+        f"function {parameters.function_name!r}: expected {', '.join(symbolic)}{held}; "
+        f"found {sizes or 'other sizes'}{reason}; pass arrays of sizes that fit"
     )
 
 
-def _named(names: Sequence[str], index: int) -> str:
-    return names[index] if index < len(names) else f"args[{index}]"
+def _all_text(error: BaseException) -> str:
+    """Returns the text of an error and of what caused it."""
+    texts, cause = [], error
+    while cause is not None:
+        texts.append(str(cause))
+        cause = cause.__cause__
+    return "\n".join(texts)
 
 
 def _first_line(text: str) -> str:

@@ -62,7 +62,7 @@ def traced_specs(
         to_struct(spec, scope, at) if isinstance(spec, Spec) else in_scope(spec, scope, at)
         for (at, _), spec in zip(named, described, strict=True)
     )
-    _require_known_symbols(constraints, structs, where)
+    _require_known_symbols(constraints, described, where)
     return TracedSpecs(structs=structs, scope=scope, is_wide=is_wide)
 
 
@@ -164,9 +164,10 @@ def with_sharding(
 
 
 def _require_known_symbols(
-    constraints: Sequence[str], structs: Sequence[jax.ShapeDtypeStruct], where: str
+    constraints: Sequence[str], described: Sequence[Spec | jax.ShapeDtypeStruct], where: str
 ) -> None:
-    known = dim_names(tuple(str(dim) for struct in structs for dim in struct.shape))
+    # Not those of the finished structs: an equality may have replaced a symbol by another.
+    known = dim_names(tuple(str(dim) for spec in described for dim in spec.shape or ()))
     for constraint in constraints:
         unknown = [name for name in dim_names((constraint,)) if name not in known]
         if unknown:
