@@ -53,10 +53,13 @@ def require_module(name: str, module: bytes, trust: Trust) -> None:
 
     Raises:
       UntrustedError: If it calls something that is neither guaranteed by JAX nor granted.
+      InvalidBundleError: If it is not a portable artifact.
+      UnsupportedError: If it is written at a newer StableHLO than this jaxlib knows.
     """
     custom_calls = _lazy.load("orbax_model_lite.jax2obm.facts:custom_calls")
     guaranteed = _lazy.load("orbax_model_lite.jax2obm.facts:GUARANTEED_CUSTOM_CALLS")
-    refused = sorted(set(custom_calls(module)) - set(guaranteed) - set(trust.custom_calls))
+    found = custom_calls(module, where=f"function {name!r}")
+    refused = sorted(set(found) - set(guaranteed) - set(trust.custom_calls))
     if refused:
         raise UntrustedError(
             f"function {name!r}: expected only custom calls that JAX guarantees; found "
@@ -71,7 +74,6 @@ def require_saved_model(bundle: Bundle, folder: str, trust: Trust) -> None:
     Args:
       bundle: The bundle.
       folder: Of the SavedModel, relative to the bundle.
-      names: Signatures that will be called.
       trust: What the caller grants.
 
     Raises:
