@@ -151,7 +151,7 @@ def escaped_name(path: Path, taken: Collection[str] = ()) -> str:
     'a%2Eb.c%2Fd.0'
     """
     keys = [str(key).replace("%", "%25").replace(".", "%2E").replace("/", "%2F") for key in path]
-    name = ".".join(keys)
+    name = ".".join(key or "%" for key in keys) or "%"
     return f"%{ord(name[0]):02X}{name[1:]}" if name in taken else name
 
 

@@ -31,7 +31,12 @@ _ONE_SAVE_AT_A_TIME = threading.Lock()
 def planned(specs: Tree) -> Tree:
     """Returns how Orbax will store weights with these specs, see `stored.plan`."""
     tree = stored.plan(
-        specs, native=NATIVE, keeps_empty=False, name_key=lambda name: name.rstrip("/")
+        specs,
+        native=NATIVE,
+        keeps_empty=False,
+        name_key=lambda name: name.rstrip("/"),
+        # Orbax 0.11 misses an array without a name when it checks what it saved.
+        taken=("",),
     )
     is_single = isinstance(tree, StoredArray) and tree.name is not None
     return replace(tree, name=ARRAY_KEY) if is_single else tree
