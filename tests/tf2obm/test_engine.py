@@ -57,12 +57,15 @@ def with_saved_model(folder: str) -> core.SaveOptions:
     return core.SaveOptions(version=2, supplemental_info=record)
 
 
+WHOLE_MESSAGE = (
+    "function 'f', input 'x': expected float32 [?, 2], found float64 [3, 2]; cast before the call; "
+    "it takes (x: float32 [?, 2], n: int32 [], words: string [?])"
+)
 MISFITS = {
     "dtype": (
         (X.astype(np.float64), 2),
         {},
-        "function 'f', input 'x': expected float32 [?, 2], found float64 [3, 2]; cast before the call;"
-        " it takes (x: float32 [?, 2], n: int32 [], words: string [?])",
+        WHOLE_MESSAGE,
     ),
     "shape": ((X.T, 2), {}, "found float32 [2, 3]; reshape before the call"),
     "rank": ((X[0], 2), {}, "found float32 [2]; reshape"),
