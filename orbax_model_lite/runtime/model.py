@@ -99,6 +99,7 @@ class Model:
         self._engines = engines
         self._is_saved_model_checked = False
         self._is_closed = False
+        self._matched: dict[Stage, Any] = {}
         functions = [n for n, o in bundle.objects.items() if isinstance(o, Function)]
         self.functions: Mapping[str, Any] = _Named("function", functions, self._bind_function)
         self.pipelines: Mapping[str, BoundPipeline] = _Named(
@@ -243,10 +244,6 @@ class Model:
         if stage.weights is None:
             return function
         return functools.partial(function, self._bound_weights(stage))
-
-    @functools.cached_property
-    def _matched(self) -> dict[Stage, Any]:
-        return {}
 
     def _bound_weights(self, stage: Stage) -> Any:
         if stage not in self._matched:

@@ -12,6 +12,7 @@ from orbax_model_lite.errors import ObmError
 from orbax_model_lite.orchestration import check_orchestration
 from orbax_model_lite.runtime import replay as replaying
 from orbax_model_lite.runtime.loading import load, read_orchestration
+from orbax_model_lite.runtime.programs import check_programs
 from orbax_model_lite.runtime.replay import Tolerances
 from orbax_model_lite.runtime.trust import Trust
 
@@ -29,8 +30,9 @@ def verify(
 
     Args:
       path: The bundle's folder.
-      replay: Whether the recorded examples are run and compared too. That loads the frameworks
-        that the bundle needs and runs its programs, inside the limits of `trust`.
+      replay: Whether the recorded examples are run and compared too, and the recorded facts about
+        programs computed again. That loads the frameworks that the bundle needs and runs its
+        programs, inside the limits of `trust`.
       tolerances: For the comparison, by dtype name: a relative tolerance or a `Tolerance`.
         Left out: float32 1e-5, bfloat16 and float16 1e-2, float64 1e-12 relative to the largest
         magnitude of an output; integers and strings equal.
@@ -49,6 +51,7 @@ def verify(
         findings += _check_pipelines(bundle)
         is_sound = not any(finding.severity == "error" for finding in findings)
         if replay and is_sound:
+            findings += check_programs(bundle)
             findings += _replayed(bundle, tolerances, trust)
     except ObmError as e:
         if not any(finding.severity == "error" for finding in findings):
