@@ -100,3 +100,15 @@ def test_a_module_of_a_newer_stablehlo_is_refused_by_its_version(bundle):
     file.write_bytes(newer)
     with obm.load(bundle) as model, pytest.raises(UnsupportedError, match=r"9\.15\.0"):
         model(np.ones(2, np.float32))
+
+
+def test_the_table_of_custom_calls_has_what_jax_promises_and_annotations_of_older_modules():
+    # JAX has no public name for its list; the test is where a change of it is noticed.
+    from jax._src.export import _export
+
+    from orbax_model_lite.jax2obm.custom_calls import GUARANTEED_CUSTOM_CALLS
+
+    promised = set(_export._CUSTOM_CALL_TARGETS_GUARANTEED_STABLE)
+    assert promised <= GUARANTEED_CUSTOM_CALLS
+    more = GUARANTEED_CUSTOM_CALLS - promised
+    assert {name.rpartition(".")[0] for name in more} <= {"xla.sdy"}
