@@ -99,7 +99,4 @@ class Weights:
             "orbax_model_lite.jax2obm.weights:load_weights", purpose=f"reading weights {name!r}"
         )
         path = self._bundle.resolve(value.data)
-        if path.is_dir():
-            # Steps and items are folders in it, and each could be a link out of the bundle.
-            _lazy.load("orbax_model_lite.jax2obm.checkpoint.folder:require_contained")(path)
         return read(path, value.data.mime_type, **self._options)
