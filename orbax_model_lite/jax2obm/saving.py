@@ -34,6 +34,7 @@ def save_weights(
     weights: Tree | str | os.PathLike[str],
     *,
     format: Literal["orbax", "safetensors"] = "orbax",  # noqa: A002
+    as_traced: bool = False,
 ) -> None:
     """Writes weights without compression; those in SafeTensors always give the same bytes.
 
@@ -45,10 +46,13 @@ def save_weights(
         Python numbers. Or the path of existing weights, which are copied, or converted where the
         format differs.
       format: Orbax checkpoint or SafeTensors file.
+      as_traced: Whether NumPy's 64-bit arrays are saved in the 32-bit types that JAX traces them
+        with while x64 mode is off, so that they fit a function that was converted with them.
 
     Raises:
       BundleExistsError: If something is there already.
-      InvalidModelError: If a leaf is not an array or a container is not plain.
+      InvalidModelError: If a leaf is not an array, an integer does not fit the type that JAX traces
+        it with, or a container is not plain.
       StorageError: If the file system refuses. Nothing is left behind then.
       UnsupportedError: If an array lies in several processes and the format cannot store it so.
     """
@@ -65,7 +69,8 @@ def save_weights(
         return
     arrays, specs = [], []
     for found, leaf in _plain_leaves(weights):
-        spec, words = _leaf_to_save(leaf, f"weights {format_path(found)!r}")
+        where = f"weights {format_path(found)!r}"
+        spec, words = _leaf_to_save(_narrowed(leaf, where) if as_traced else leaf, where)
         specs.append(spec)
         arrays.append(words)
     _write(target, unflatten(weights, specs), arrays, format)
@@ -137,3 +142,18 @@ def _leaf_to_save(leaf: Any, where: str) -> tuple[Spec, Any]:
             f"{where}: expected numbers or booleans; found {spec}; take it out of the weights"
         )
     return spec, jax.random.key_data(leaf) if isinstance(leaf, jax.Array) and spec.logical else leaf
+
+
+def _narrowed(leaf: Any, where: str) -> Any:
+    """Returns a NumPy array in the type that JAX would trace it with."""
+    if not isinstance(leaf, (np.ndarray, np.generic)) or leaf.dtype.kind not in "iufc":
+        return leaf
+    dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)
+    with np.errstate(over="ignore"):
+        narrow = np.asarray(leaf).astype(dtype, copy=False)
+    if leaf.dtype.kind in "iu" and not np.array_equal(narrow, leaf):
+        raise InvalidModelError(
+            f"{where}: expected integers that fit {dtype}, as JAX would trace them; found some of "
+            f"{leaf.dtype} that do not; turn on jax_enable_x64"
+        )
+    return narrow

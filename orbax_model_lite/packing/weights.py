@@ -74,4 +74,5 @@ class WeightsSource:
     def write(self, folder: Path) -> None:
         """Writes the weights below a bundle's folder."""
         weights = self.given if isinstance(self.given, Path) else plain(self.given, "weights")[0]
-        save_weights(folder / _PLACES[self.format][0], weights, format=self.format)
+        place = folder / _PLACES[self.format][0]
+        save_weights(place, weights, format=self.format, as_traced=True)

@@ -161,6 +161,33 @@ def test_python_numbers_are_saved_in_the_types_that_jax_gives_them(saved):
     }
 
 
+class TestAsTraced:
+    """NumPy's 64-bit arrays in the types that a function is converted with."""
+
+    TREE = {"f": np.array([0.1, 1e300]), "i": np.array([3]), "u": np.uint64(4), "b": A}  # noqa: RUF012
+
+    def test_64_bits_narrow_to_32(self, tmp_path):
+        save_weights(tmp_path / "w", self.TREE, as_traced=True)
+        expected = {"f": np.float32([0.1, np.inf]), "i": np.int32([3]), "u": np.uint32(4), "b": A}
+        require_equal(load_weights(tmp_path / "w", to="host"), expected)
+
+    def test_64_bits_stay_in_x64_mode(self, tmp_path):
+        with jax.enable_x64(True):
+            save_weights(tmp_path / "w", self.TREE, as_traced=True)
+        require_equal(load_weights(tmp_path / "w", to="host"), self.TREE)
+
+    def test_arrays_of_jax_stay_as_they_are(self, tmp_path):
+        with jax.enable_x64(True):
+            tree = {"a": jnp.arange(3.0)}
+        save_weights(tmp_path / "w", tree, as_traced=True)
+        assert load_weights(tmp_path / "w", to="host")["a"].dtype == np.float64
+
+    @pytest.mark.parametrize("value", [np.array([2**31]), np.uint64(2**32)], ids=str)
+    def test_integers_that_do_not_fit_are_refused(self, tmp_path, value):
+        with pytest.raises(InvalidModelError, match=r"'a'.*turn on jax_enable_x64"):
+            save_weights(tmp_path / "w", {"a": value}, as_traced=True)
+
+
 def test_arrays_on_the_host_are_numpy_s_and_on_devices_jax_s(saved):
     path = saved({"a": A})
     assert isinstance(load_weights(path, to="host")["a"], np.ndarray)
