@@ -8,7 +8,7 @@ TensorFlow what they would run. Importing this room imports neither TensorFlow n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orbax_model_lite import _lazy
 
@@ -58,11 +58,7 @@ __all__ = [
     "tf_specs_to_jax",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return _lazy.load(f"{__name__}.{_PLACES[name]}:{name}", purpose=f"tf2obm.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _lazy.names(__name__, _PLACES)
 
 
 def __dir__() -> list[str]:
