@@ -11,7 +11,7 @@ Importing this package imports no framework; each name is loaded when it is firs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orbax_model_lite import _lazy, errors
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from orbax_model_lite.packing import Example, PipelineSpec, pack
     from orbax_model_lite.runtime import Model, Trust, load, verify
 
-_NAMES = {
-    "BatchComponent": "orbax_model_lite.orchestration:BatchComponent",
-    "BatchOptions": "orbax_model_lite.orchestration:BatchOptions",
-    "Bundle": "orbax_model_lite.core:Bundle",
-    "Example": "orbax_model_lite.packing:Example",
-    "Metadata": "orbax_model_lite.core:Metadata",
-    "Model": "orbax_model_lite.runtime:Model",
-    "PipelineSpec": "orbax_model_lite.packing:PipelineSpec",
-    "Report": "orbax_model_lite.core:Report",
-    "Tolerance": "orbax_model_lite.core:Tolerance",
-    "Trust": "orbax_model_lite.runtime:Trust",
-    "load": "orbax_model_lite.runtime:load",
-    "pack": "orbax_model_lite.packing:pack",
-    "read": "orbax_model_lite.core:read",
-    "verify": "orbax_model_lite.runtime:verify",
+_PLACES = {
+    "BatchComponent": "orchestration",
+    "BatchOptions": "orchestration",
+    "Bundle": "core",
+    "Example": "packing",
+    "Metadata": "core",
+    "Model": "runtime",
+    "PipelineSpec": "packing",
+    "Report": "core",
+    "Tolerance": "core",
+    "Trust": "runtime",
+    "load": "runtime",
+    "pack": "packing",
+    "read": "core",
+    "verify": "runtime",
 }
 
 __version__ = "0.1.0.dev0"
@@ -58,14 +58,7 @@ __all__ = [
     "verify",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Returns a public name, imported on first use."""
-    if name in _NAMES:
-        value = _lazy.load(_NAMES[name])
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _lazy.names(__name__, _PLACES)
 
 
 def __dir__() -> list[str]:

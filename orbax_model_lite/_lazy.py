@@ -6,6 +6,8 @@ The one place where a missing framework becomes a MissingDependencyError with th
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orbax_model_lite.errors import MissingDependencyError
@@ -39,6 +41,26 @@ def load(target: str, *, purpose: str | None = None) -> Any:
             raise
         raise missing(package, purpose or f"using {target.partition(':')[2] or module_name}") from e
     return getattr(module, attribute) if attribute else module
+
+
+def names(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
+    """Returns a package's `__getattr__`, which imports its public names on first use.
+
+    No name may be that of a submodule: importing the submodule would hide it.
+
+    Args:
+      package: The package's `__name__`.
+      places: Public name to the submodule (below the package) that defines it.
+    """
+
+    def get(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = load(f"{package}.{places[name]}:{name}", purpose=f"{package}.{name}")
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get
 
 
 def missing(package: str, purpose: str) -> MissingDependencyError:

@@ -24,14 +24,15 @@ ROOMS = [
 
 
 def examples(room: str) -> list[doctest.DocTest]:
-    """Returns the examples of the public names of `room` that have some."""
+    """Returns the examples of the public names of `room`, which may use all of these names."""
     finder = doctest.DocTestFinder(exclude_empty=True)
     module = importlib.import_module(room)
+    public = {name: getattr(module, name) for name in module.__all__}
     return [
         example
-        for name in module.__all__
-        if not inspect.ismodule(value := getattr(module, name))
-        for example in finder.find(value, name, module=False, globs={})
+        for name, value in public.items()
+        if not inspect.ismodule(value)
+        for example in finder.find(value, name, module=False, globs=dict(public))
         if example.examples
     ]
 

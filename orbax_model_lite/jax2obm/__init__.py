@@ -1,22 +1,23 @@
 """Everything that knows JAX, both directions.
 
 To a bundle: `convert` makes a function of the format, `save_weights` writes arrays. From a bundle:
-`JaxEngine` binds a function to a callable, `load_weights` and `match` give it its weights. The
-module `facts` tells what a program holds without running it. Each name is imported on first use, so that running a
-function does not import what converting one takes.
+`JaxEngine` binds a function to a callable, `load_weights` and `match` give it its weights. The module
+`facts` tells what a program holds without running it. Each name is imported on first use, so that
+running a function does not import what converting one takes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orbax_model_lite import _lazy
 
 if TYPE_CHECKING:
     from orbax_model_lite.jax2obm.checkpoint.folder import locate
-    from orbax_model_lite.jax2obm.constants import LargeConstantsWarning, hoist_constants
+    from orbax_model_lite.jax2obm.constants import LargeConstantsWarning
     from orbax_model_lite.jax2obm.conversion import convert
     from orbax_model_lite.jax2obm.engine import JaxEngine
+    from orbax_model_lite.jax2obm.hoisting import hoist_constants
     from orbax_model_lite.jax2obm.matching import match
     from orbax_model_lite.jax2obm.rule_marks import marked_rules
     from orbax_model_lite.jax2obm.trees import make_plain, plain
@@ -26,7 +27,7 @@ _PLACES = {
     "JaxEngine": "engine",
     "LargeConstantsWarning": "constants",
     "convert": "conversion",
-    "hoist_constants": "constants",
+    "hoist_constants": "hoisting",
     "load_weights": "weights",
     "locate": "checkpoint.folder",
     "make_plain": "trees",
@@ -52,11 +53,7 @@ __all__ = [
     "weights_spec",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return _lazy.load(f"{__name__}.{_PLACES[name]}:{name}", purpose=f"jax2obm.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = _lazy.names(__name__, _PLACES)
 
 
 def __dir__() -> list[str]:

@@ -117,7 +117,7 @@ def pack(
     Example:
       >>> import jax.numpy as jnp
       >>> packed = pack(
-      ...     tmp_path / "double.obm", lambda w, x: w * x, jnp.float32(2), "b", platforms=["cpu"]
+      ...     "double.obm", lambda w, x: w * x, jnp.float32(2), "b", platforms=["cpu"]
       ... )
       >>> sorted(packed.bundle.functions)
       ['serving_default']

@@ -42,8 +42,12 @@ def load(
       UnsupportedError: If it is of a version or kind that cannot be run here.
 
     Example:
-      >>> model = load("digits.obm")  # doctest: +SKIP
-      >>> model(raw_batch)  # doctest: +SKIP
+      >>> import numpy as np
+      >>> import orbax_model_lite as obm
+      >>> packed = obm.pack("double.obm", lambda x: 2 * x, None, "b", platforms=["cpu"])
+      >>> model = load("double.obm")
+      >>> model(np.ones(3, np.float32)).tolist()
+      [2.0, 2.0, 2.0]
     """
     if weights not in ("device", "host"):
         raise ValueError(f"weights: expected 'device' or 'host'; found {weights!r}")

@@ -42,7 +42,11 @@ def verify(
       A report; `ok` is False when anything is wrong or could not be decided.
 
     Example:
-      >>> verify("digits.obm", replay=True).ok  # doctest: +SKIP
+      >>> import numpy as np
+      >>> import orbax_model_lite as obm
+      >>> x = np.ones(3, np.float32)
+      >>> packed = obm.pack("m.obm", lambda x: 2 * x, None, "b", platforms=["cpu"], examples=x)
+      >>> verify("m.obm", replay=True).ok
       True
     """
     findings = list(check(path).findings)
