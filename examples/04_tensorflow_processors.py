@@ -51,6 +51,6 @@ packed = obm.pack(
 )
 print("assets taken along:", *packed.assets)
 
-model = obm.load(folder / "next.obm")
-for word, following in zip(*model(np.array([b"red", b"blue"], object)).values(), strict=True):
+out = obm.load(folder / "next.obm")(np.array([b"red", b"blue"], object))
+for word, following in zip(out["word"], out["next"], strict=True):
     print(f"{word.decode()} -> {following.decode()}")

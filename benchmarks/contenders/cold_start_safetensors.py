@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax import export
-from safetensors.flax import load_file
+from safetensors.numpy import load_file
 
 function = export.deserialize(Path(sys.argv[1]).read_bytes())
 params = {}

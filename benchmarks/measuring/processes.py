@@ -29,11 +29,13 @@ class Outcome:
 
     Attributes:
       wall_s: From its start to its exit.
+      cpu_s: On all cores, which says more than `wall_s` on a busy machine.
       peak_bytes: The most memory that was resident at a time.
       result: Its last line of output, as JSON; None when it said nothing.
     """
 
     wall_s: float
+    cpu_s: float
     peak_bytes: int
     result: Any
 
@@ -65,6 +67,7 @@ def run_fresh(script: str, *arguments: object) -> Outcome:
     lines = said.splitlines()
     return Outcome(
         wall_s=wall_s,
+        cpu_s=usage.ru_utime + usage.ru_stime,
         peak_bytes=usage.ru_maxrss * _BYTES_OF_MAXRSS,
         result=json.loads(lines[-1]) if lines else None,
     )

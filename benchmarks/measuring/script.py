@@ -42,5 +42,8 @@ def main(description: str | None, measure: Callable[[Options], bool]) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory(dir=given.folder, prefix="benchmark-") as folder:
+        # Where Python is told to keep no bytecode, every import would compile JAX anew.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder, "bytecode"))
         is_met = measure(Options(is_quick=given.quick, folder=Path(folder)))
     sys.exit(0 if is_met or given.quick else 1)
