@@ -84,9 +84,10 @@ def as_call(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def is_tensorflow(function: Callable[..., Any]) -> bool:
-    """Whether a callable is a `tf.function` or a concrete function; imports nothing."""
+    """Whether a callable is TensorFlow's or prepared by `tf2obm`; imports nothing."""
     kinds = inspect.getmro(type(function))
-    return any(kind.__module__.partition(".")[0] == "tensorflow" for kind in kinds)
+    rooms = ("tensorflow.", "orbax_model_lite.tf2obm.")
+    return any(kind.__module__.startswith(rooms) for kind in kinds)
 
 
 def name_of(function: Callable[..., Any], otherwise: str) -> str:

@@ -188,7 +188,7 @@ def to_tensor(value: Any, spec: Spec) -> Any:
     # The common case first: naming a dtype takes longer than all the rest.
     is_number = isinstance(value, (np.ndarray, np.generic)) and spec.dtype is not DType.STRING
     if is_number and value.dtype == spec.dtype.numpy and _has_shape(spec.shape, value.shape):
-        return tf.convert_to_tensor(value)
+        return tf.convert_to_tensor(np.asarray(value))
     if isinstance(value, tf.Tensor):
         shape = None if value.shape.rank is None else tuple(value.shape.as_list())
         _require_fit(spec, value.dtype.name, shape)

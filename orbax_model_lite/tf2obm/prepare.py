@@ -126,8 +126,15 @@ def prepare_function(
                 "some; pass them to prepare_function only"
             )
         return fn
+    fn = _called(fn)
     concrete = _traced(fn, is_traced_for if has_signature else None, where)
     return _described(concrete, _defaults(fn), where, narrows=suppress_x64_outputs)
+
+
+def _called(fn: TfCallable) -> TfCallable:
+    """Returns the `tf.function` behind an object that is called through one, or the callable."""
+    call = getattr(fn, "__call__", None)  # noqa: B004 (the method itself is wanted)
+    return call if isinstance(call, tf.types.experimental.PolymorphicFunction) else fn
 
 
 def _traced(fn: TfCallable, wanted: tuple[tuple, dict] | None, where: str) -> Any:

@@ -34,6 +34,10 @@ class Doubler(tf.Module):
     def plain(self, x, factor=2.0):
         return factor * x
 
+    @tf.function(input_signature=[VECTOR])
+    def __call__(self, x):
+        return 2 * x
+
 
 @tf.function(input_signature=[VECTOR])
 def double(x):
@@ -51,6 +55,7 @@ def any_shape(x):
         pytest.param(lambda: convert_function("f", double), id="tf_function"),
         pytest.param(lambda: convert_function("f", double.get_concrete_function()), id="concrete"),
         pytest.param(lambda: convert_function("f", Doubler().traced), id="method"),
+        pytest.param(lambda: convert_function("f", Doubler()), id="module"),
         pytest.param(lambda: convert_function("f", Doubler().plain, [VECTOR]), id="plain_method"),
         pytest.param(lambda: convert_function("f", lambda x: 2 * x, [VECTOR]), id="lambda"),
         pytest.param(lambda: convert_function("f", any_shape, [VECTOR]), id="tf_function_for"),
