@@ -1,12 +1,11 @@
-"""Arguments of a call against a signature: bound by name, checked, adapted where nothing is lost.
+"""Arguments of a call against a signature: bound by name, checked, and put in the module's order.
 
 Checks run while JAX traces (on tracers) and after a call has failed (on values), so a call that
-fits costs nothing here. How a module is called is in `engine`.
+fits costs nothing here. Python numbers are the matter of `adapting`, calling a module of `bound`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
@@ -21,10 +20,10 @@ from orbax_model_lite.core.tree import (
     Path,
     StringPairs,
     Tree,
-    children,
     flatten_with_path,
     leaves,
     structure_differences,
+    unflatten,
 )
 from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError, UnsupportedError
 from orbax_model_lite.jax2obm.jax_trees import input_name
@@ -43,18 +42,21 @@ class Parameters:
       function_name: For messages.
       signature: Of the function; string pairs are dicts here.
       argument_names: Of the positional arguments, as far as they are known.
+      tree: What a call looks like: `(args, kwargs)` of specs.
+      order: For each leaf of a call, the position of the module's argument.
     """
 
     function_name: str
     signature: Signature
     argument_names: tuple[str, ...] = ()
     tree: tuple[tuple[Tree, ...], dict[str, Tree]] = field(init=False)
+    order: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Makes the expected tree (args, kwargs) once."""
-        args = tuple(callable_tree(arg) for arg in self.signature.args)
-        kwargs = {name: callable_tree(arg) for name, arg in self.signature.kwargs.items()}
-        object.__setattr__(self, "tree", (args, kwargs))
+        given = (self.signature.args, self.signature.kwargs)
+        object.__setattr__(self, "tree", callable_tree(given))
+        object.__setattr__(self, "order", callable_order(given))
 
     def bound(
         self, args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -76,7 +78,7 @@ class Parameters:
         return given, named
 
     def require(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
-        """Returns the leaves of a call in flatten order, if they fit.
+        """Returns the leaves of a call in the module's order, if they fit.
 
         Raises:
           SignatureMismatchError: If they do not; names each path, what was expected and found.
@@ -88,7 +90,7 @@ class Parameters:
             if len(problems) > _MOST_LINES:
                 shown[-1] += f" (and {len(problems) - _MOST_LINES} more)"
             raise SignatureMismatchError("\n".join(shown))
-        return leaves(call)
+        return in_order(leaves(call), self.order)
 
     def problems(self, call: tuple[tuple[Tree, ...], dict[str, Tree]]) -> list[str]:
         """Returns one message for each place where a call differs from the signature."""
@@ -123,14 +125,38 @@ class Parameters:
 
 
 def callable_tree(tree: Tree) -> Tree:
-    """Returns a signature's tree with string pairs as dicts, which is how JAX can take them."""
+    """Returns a signature's tree with string pairs as dicts, which is how JAX can take them.
+
+    Raises:
+      UnsupportedError: If string pairs repeat a key.
+    """
     if isinstance(tree, StringPairs):
+        names = [name for name, _ in tree.pairs]
+        if len(set(names)) < len(names):
+            raise UnsupportedError(
+                f"signature: expected string pairs with keys of their own; found {names}; "
+                "convert the function again with a list"
+            )
         return {name: callable_tree(child) for name, child in tree.pairs}
     if isinstance(tree, dict):
         return {name: callable_tree(child) for name, child in tree.items()}
     if isinstance(tree, (tuple, list)):
         return type(tree)(callable_tree(child) for child in tree)
     return tree
+
+
+def callable_order(tree: Tree) -> tuple[int, ...]:
+    """Returns the position in a signature's tree of each leaf of its `callable_tree`.
+
+    They differ where string pairs are not sorted: a dict's leaves come by sorted key.
+    """
+    return tuple(leaves(callable_tree(unflatten(tree, range(len(leaves(tree)))))))
+
+
+def in_order(found: Sequence[Any], order: Sequence[int]) -> list[Any]:
+    """Returns leaves with the i-th one moved to position `order[i]`."""
+    by_position = dict(zip(order, found, strict=True))
+    return [by_position[i] for i in range(len(order))]
 
 
 def _leaf_problem(
@@ -198,84 +224,3 @@ def _describe(leaf: Any) -> str:
         return f"{dtype} {list(leaf.shape)}"
     text = repr(leaf)
     return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(leaf).__name__})"
-
-
-def adapted(expected: Tree, call: Tree) -> tuple[tuple[tuple[Tree, ...], dict[str, Tree]], bool]:
-    """Returns a call with Python numbers and lists of them as arrays, and whether any was there.
-
-    Only what keeps its value is converted: a Python float becomes any floating type (rounded as
-    NumPy rounds it), an int any type that holds it exactly. Arrays are never cast.
-
-    Args:
-      expected: The signature's tree `(args, kwargs)`.
-      call: The given one, plain.
-    """
-    changed = False
-
-    def walk(want: Tree, have: Tree) -> Tree:
-        nonlocal changed
-        if isinstance(want, Spec):
-            made = _converted(want, have)
-            changed |= made is not have
-            return made
-        below = children(want)
-        if below is None or type(have) is not type(want):
-            return have
-        if isinstance(have, dict):
-            return {k: walk(want[k], v) if k in want else v for k, v in have.items()}
-        if len(have) != len(want):
-            return have
-        return type(have)(map(walk, want, have))
-
-    return walk(expected, call), changed
-
-
-_ALLOWED = {"b": "b", "i": "iufc", "f": "fc", "c": "c"}
-
-
-def _converted(spec: Spec, value: Any) -> Any:
-    is_sequence = isinstance(value, (list, tuple))
-    is_number = isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic)
-    if not is_number and not (is_sequence and _is_numbers(value)):
-        return value
-    if spec.logical or spec.dtype in (DType.FLOAT0, DType.STRING, DType.UNSPECIFIED):
-        return value
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError):
-        return value
-    kind = _kind(spec.dtype)
-    if array.dtype.kind not in _ALLOWED or kind not in _ALLOWED[array.dtype.kind]:
-        return value if array.size else np.zeros(array.shape, spec.dtype.numpy)
-    with np.errstate(over="ignore", invalid="ignore"):
-        made = array.astype(spec.dtype.numpy)
-    return made if _is_kept(array, made) else value
-
-
-def _is_numbers(value: Any) -> bool:
-    """Returns whether a nested list holds Python numbers only; anything else may be a tree."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, (list, tuple)):
-            stack.extend(item)
-        elif not isinstance(item, (bool, int, float, complex)) or isinstance(item, np.generic):
-            return False
-    return True
-
-
-def _kind(dtype: DType) -> str:
-    for prefix, kind in (("bool", "b"), ("uint", "u"), ("int", "i"), ("complex", "c")):
-        if dtype.value.startswith(prefix):
-            return kind
-    return "f"
-
-
-def _is_kept(array: np.ndarray, made: np.ndarray) -> bool:
-    """Returns whether integers are equal after the cast, and no finite number became infinite."""
-    if array.dtype.kind in "bi":
-        return all(int(a) == complex(b) for a, b in zip(array.flat, made.flat, strict=True))
-    return all(
-        not math.isfinite(abs(complex(a))) or math.isfinite(abs(complex(b)))
-        for a, b in zip(array.flat, made.flat, strict=True)
-    )

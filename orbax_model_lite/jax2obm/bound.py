@@ -23,7 +23,8 @@ from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
 from orbax_model_lite.jax2obm import keys
-from orbax_model_lite.jax2obm.arguments import Parameters, adapted, callable_tree
+from orbax_model_lite.jax2obm.adapting import adapted
+from orbax_model_lite.jax2obm.arguments import Parameters, callable_order, callable_tree
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
 
 MOST_VARIANTS = 512
@@ -100,9 +101,10 @@ class Bound:
         self._placing = placing
         self._device = device
         self._gradient = gradient
-        self._inputs = leaves(parameters.tree)
+        self._inputs = parameters.signature.input_leaves
         self._outputs = parameters.signature.output_leaves
         self._output_tree = callable_tree(parameters.signature.outputs)
+        self._output_order = callable_order(parameters.signature.outputs)
         self._lock = threading.Lock()
         self._variants = 0
         self._kept = tuple(kept)
@@ -157,7 +159,8 @@ class Bound:
         def traced(*args: Any, **kwargs: Any) -> Tree:
             flat = self.parameters.require(args, kwargs)
             self._count_variant()
-            return unflatten(self._output_tree, self.flat_call(*flat))
+            results = self.flat_call(*flat)
+            return unflatten(self._output_tree, [results[i] for i in self._output_order])
 
         traced.__name__ = traced.__qualname__ = self.parameters.function_name
         return jax.jit(traced)
@@ -209,11 +212,12 @@ class Bound:
         """Returns a call with its leaves on the mesh, if it has the form of the signature."""
         assert self._placing is not None
         call = self._adapted(args, kwargs)
-        found = leaves(call)
-        if len(found) != len(self._inputs):
+        found, order = leaves(call), self.parameters.order
+        if len(found) != len(order):
             return args, kwargs
         with jax.enable_x64(True):
-            return unflatten(call, [self._placing.placed(leaf, i) for i, leaf in enumerate(found)])
+            pairs = zip(found, order, strict=True)
+            return unflatten(call, [self._placing.placed(leaf, i) for leaf, i in pairs])
 
     def _adapted(self, args: Any, kwargs: Any) -> Any:
         call, is_changed = adapted(self.parameters.tree, self.parameters.bound(args, kwargs))

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from orbax_model_lite.core.dtype import DType
+from orbax_model_lite.core.signature import Signature
+from orbax_model_lite.core.tree import StringPairs
 from orbax_model_lite.errors import (
     InvalidBundleError,
     SignatureMismatchError,
@@ -460,6 +462,36 @@ def test_a_damaged_module_is_refused(bound):
         bound(dataclasses.replace(function, module=cut))(np.ones(2, np.float32))
 
 
+def test_string_pairs_are_dicts_whose_order_is_the_modules(bound):
+    function = convert(lambda b, a: (b.sum() - a.sum(), a), ("2", "3"), platforms=["cpu"])
+    (b, a), _ = function.signature.inputs
+    first, second = function.signature.outputs
+    pairs = Signature(
+        inputs=((StringPairs((("b", b), ("a", a))),), {}),
+        outputs=StringPairs((("z", first), ("y", second))),
+    )
+    call = bound(dataclasses.replace(function, signature=pairs))
+    found = call({"a": np.ones(3, np.float32), "b": np.full(2, 5, np.float32)})
+    assert (float(found["z"]), found["y"].shape) == (7.0, (3,))
+
+
+def test_string_pairs_that_repeat_a_key_are_refused(bound):
+    function = convert(lambda x, y: x + y, ("2", "2"), platforms=["cpu"])
+    x, y = function.signature.args
+    inputs = ((StringPairs((("a", x), ("a", y))),), {})
+    pairs = Signature(inputs=inputs, outputs=function.signature.outputs)
+    with pytest.raises(UnsupportedError, match=r"found \['a', 'a'\]"):
+        bound(dataclasses.replace(function, signature=pairs))
+
+
+def test_a_signature_without_call_form_is_one_argument(bound):
+    function = convert(lambda x, y: x - y, ("2", "2"), platforms=["cpu"])
+    x, y = function.signature.args
+    one = Signature(inputs=[x, y], outputs=function.signature.outputs)
+    call = bound(dataclasses.replace(function, signature=one))
+    assert list(call([np.ones(2, np.float32), np.zeros(2, np.float32)])) == [1, 1]
+
+
 # ---------------------------------------------------------------------------------- devices
 
 
@@ -551,6 +583,64 @@ def test_a_function_that_is_sharded_inside_only_runs_on_its_mesh(bound):
     assert function.jax.device_count == 4
     assert all(leaf.sharding is None for leaf in function.signature.input_leaves)
     np.testing.assert_array_equal(bound(function)(np.ones(8, np.float32)), 2 * np.ones(8))
+
+
+def square_of(*types):
+    return Mesh(np.array(jax.devices()[:4]).reshape(2, 2), ("x", "y"), axis_types=types)
+
+
+SQUARE = (AxisType.Auto,) * 2
+ROWS = np.arange(16, dtype=np.float32).reshape(4, 4)
+
+
+def spec_on(mesh, dims, *spec, dtype=np.float32):
+    shape = jax.export.symbolic_shape(dims, constraints=("mod(b, 2) == 0",))
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, P(*spec)))
+
+
+def manual(x):
+    mesh = square_of(*SQUARE)
+    total = jax.shard_map(lambda v: jax.lax.psum(v, "x"), mesh=mesh, in_specs=P("x"), out_specs=P())
+    return total(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "specs", "given"),
+    [
+        pytest.param(
+            lambda a, b: a @ b,
+            lambda: [spec_on(square_of(*[AxisType.Explicit] * 2), "4, 4", *s) for s in (["x"], [])],
+            [ROWS, ROWS], id="explicit axes",
+        ),
+        pytest.param(
+            manual, lambda: [spec_on(square_of(*SQUARE), "4, 4", "x")], [ROWS], id="shard_map"
+        ),
+        pytest.param(
+            lambda a: a * 2, lambda: [spec_on(square_of(*SQUARE), "b, 4", "x")], [ROWS],
+            id="symbolic",
+        ),
+        pytest.param(
+            lambda: jax.lax.with_sharding_constraint(
+                jnp.ones((4, 4)), NamedSharding(square_of(*SQUARE), P("x"))
+            ),
+            list, [], id="no inputs",
+        ),
+    ],
+)  # fmt: skip
+def test_sharded_functions_of_every_kind_give_what_the_original_gives(
+    bound, function, specs, given
+):
+    stored = convert(function, specs(), platforms=["cpu"])
+    assert stored.jax.device_count == 4
+    np.testing.assert_allclose(bound(stored)(*given), jax.jit(function)(*given), rtol=1e-6)
+
+
+def test_keys_on_several_devices_are_split_by_key(bound):
+    split = jax.random.split(jax.random.key(0), 4)
+    spec = spec_on(square_of(*SQUARE), "4", "x", dtype=split.dtype)
+    stored = convert(jax.vmap(jax.random.normal), (spec,), platforms=["cpu"])
+    expected = jax.vmap(jax.random.normal)(split)
+    np.testing.assert_allclose(bound(stored)(split), expected, rtol=1e-6)
 
 
 def test_python_numbers_reach_a_sharded_function(bound):
