@@ -206,5 +206,4 @@ def _compile_options(options: Mapping[str, bytes], platforms: Sequence[str], whe
     return Data(
         content=record.SerializeToString(deterministic=True),
         mime_type=layout.MIME_COMPILE_OPTIONS,
-        version=layout.SUPPLEMENTAL_VERSION,
     )
