@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from orbax_model_lite.core import layout, storage, syscalls
@@ -159,12 +159,22 @@ def _publish(folder: Path, target: Path, overwrite: bool) -> None:
     """Gives a finished folder the target's name; what had it before is at the folder's name."""
     _require_free(target, overwrite)
     # Without overwrite, a bundle that appears just now makes the rename fail, as it must.
-    if overwrite and is_bundle(target):
-        if not syscalls.exchange(folder, target):
-            _replace_in_two_steps(folder, target)
-    else:
+    if not (overwrite and is_bundle(target)):
         _move(folder, target)
-    storage.fsync_folder(target.parent)
+        _flush_names(target.parent, lambda: target.rename(folder))
+    elif syscalls.exchange(folder, target):
+        _flush_names(target.parent, lambda: syscalls.exchange(folder, target))
+    else:
+        _replace_in_two_steps(folder, target)
+
+
+def _flush_names(parent: Path, undo: Callable[[], object]) -> None:
+    """Waits until new names are on the disk; where that fails, they are taken back."""
+    try:
+        storage.fsync_folder(parent)
+    except BaseException:
+        undo()
+        raise
 
 
 def _move(folder: Path, target: Path) -> None:
@@ -196,11 +206,11 @@ def _replace_in_two_steps(folder: Path, target: Path) -> None:
         try:
             target.rename(old)
             _move(folder, target)
+            _flush_names(target.parent, lambda: target.rename(folder))
         except BaseException:
             if not os.path.lexists(target):
                 old.rename(target)
             raise
-        storage.fsync_folder(target.parent)
         _remove(old)
 
 

@@ -57,3 +57,8 @@ def test_the_steps_around_the_renames_of_an_overwrite_harm_nothing(
 ) -> None:
     # Those are among the last steps, which is what a negative number counts from.
     assert sweep(tmp_path, scenario, "kill", "-26", "2") == f"{scenario}, kill: 13 steps\n"
+
+
+@pytest.mark.parametrize("scenario", ["staged", "exchange", "two-steps"])
+def test_a_refusal_after_the_last_rename_takes_the_name_back(tmp_path: Path, scenario: str) -> None:
+    assert sweep(tmp_path, scenario, "full", "-1", "1") == f"{scenario}, full: 1 steps\n"
