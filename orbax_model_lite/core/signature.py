@@ -25,7 +25,9 @@ class Signature:
     outputs: Tree
 
     @classmethod
-    def of_call(cls, args: tuple[Tree, ...], kwargs: Mapping[str, Tree], outputs: Tree) -> Signature:
+    def of_call(
+        cls, args: tuple[Tree, ...], kwargs: Mapping[str, Tree], outputs: Tree
+    ) -> Signature:
         """Returns the signature of a function called as `f(*args, **kwargs)`."""
         return cls(inputs=(tuple(args), dict(kwargs)), outputs=outputs)
 
