@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)orbax_model_lite/_proto/bundle_info.proto\x12\x15orbax_model_lite.info\"\xf1\x01\n\x0cLogicalTypes\x12?\n\x06inputs\x18\x01 \x03(\x0b\x32/.orbax_model_lite.info.LogicalTypes.InputsEntry\x12\x41\n\x07outputs\x18\x02 \x03(\x0b\x32\x30.orbax_model_lite.info.LogicalTypes.OutputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xec\x01\n\x0bObjectTypes\x12@\n\x07objects\x18\x01 \x03(\x0b\x32/.orbax_model_lite.info.ObjectTypes.ObjectsEntry\x1a>\n\x08Variants\x12\x32\n\x05types\x18\x01 \x03(\x0b\x32#.orbax_model_lite.info.LogicalTypes\x1a[\n\x0cObjectsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12:\n\x05value\x18\x02 \x01(\x0b\x32+.orbax_model_lite.info.ObjectTypes.Variants:\x02\x38\x01\"\xd2\x05\n\x08JaxTrees\x12\x32\n\tmesh_axes\x18\x01 \x03(\x0b\x32\x1f.orbax_model_lite.info.MeshAxis\x12;\n\x06inputs\x18\x02 \x03(\x0b\x32+.orbax_model_lite.info.JaxTrees.InputsEntry\x12=\n\x07outputs\x18\x03 \x03(\x0b\x32,.orbax_model_lite.info.JaxTrees.OutputsEntry\x12\x44\n\x0binput_nodes\x18\x04 \x03(\x0b\x32/.orbax_model_lite.info.JaxTrees.InputNodesEntry\x12\x46\n\x0coutput_nodes\x18\x05 \x03(\x0b\x32\x30.orbax_model_lite.info.JaxTrees.OutputNodesEntry\x12\x1c\n\x14symbolic_constraints\x18\x06 \x03(\t\x12\x16\n\x0e\x61rgument_names\x18\x07 \x03(\t\x1aS\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.orbax_model_lite.info.LeafPlacement:\x02\x38\x01\x1aT\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.orbax_model_lite.info.LeafPlacement:\x02\x38\x01\x1aR\n\x0fInputNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.orbax_model_lite.info.NodeKind:\x02\x38\x01\x1aS\n\x10OutputNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.orbax_model_lite.info.NodeKind:\x02\x38\x01\"9\n\x08MeshAxis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x11\n\taxis_type\x18\x03 \x01(\t\"\x8f\x01\n\rLeafPlacement\x12\x41\n\x0epartition_spec\x18\x01 \x01(\x0b\x32$.orbax_model_lite.info.PartitionSpecH\x00\x88\x01\x01\x12\x18\n\x0bmemory_kind\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x11\n\x0f_partition_specB\x0e\n\x0c_memory_kind\"\xb6\x01\n\rPartitionSpec\x12\x42\n\ndimensions\x18\x01 \x03(\x0b\x32..orbax_model_lite.info.PartitionSpec.Dimension\x12\x16\n\x0eunreduced_axes\x18\x02 \x03(\t\x12\x14\n\x0creduced_axes\x18\x03 \x03(\t\x1a\x33\n\tDimension\x12\x0c\n\x04\x61xes\x18\x01 \x03(\t\x12\x18\n\x10is_unconstrained\x18\x02 \x01(\x08\"*\n\x08NodeKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x63hildren\x18\x02 \x03(\t\"\xcf\x04\n\x0bModuleFacts\x12\x19\n\x11stablehlo_version\x18\x01 \x01(\t\x12I\n\x0c\x63ustom_calls\x18\x02 \x03(\x0b\x32\x33.orbax_model_lite.info.ModuleFacts.CustomCallsEntry\x12\x46\n\noperations\x18\x03 \x03(\x0b\x32\x32.orbax_model_lite.info.ModuleFacts.OperationsEntry\x12\x16\n\x0e\x63onstant_bytes\x18\x04 \x01(\x04\x12:\n\x11largest_constants\x18\x05 \x03(\x0b\x32\x1f.orbax_model_lite.info.Constant\x12Q\n\x10\x64\x65rivative_rules\x18\x06 \x03(\x0b\x32\x37.orbax_model_lite.info.ModuleFacts.DerivativeRulesEntry\x12+\n\x06meshes\x18\x07 \x03(\x0b\x32\x1b.orbax_model_lite.info.Mesh\x12\x1f\n\x17has_manual_computations\x18\x08 \x01(\x08\x1a\x32\n\x10\x43ustomCallsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x31\n\x0fOperationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x36\n\x14\x44\x65rivativeRulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"C\n\x04Mesh\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04\x61xes\x18\x02 \x03(\x0b\x32\x1f.orbax_model_lite.info.MeshAxis\"K\n\x08\x43onstant\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\r\n\x05scope\x18\x04 \x01(\t\"\x92\x03\n\x08Metadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07license\x18\x04 \x01(\t\x12\x0f\n\x07\x61uthors\x18\x05 \x03(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12R\n\x12\x66ramework_versions\x18\x07 \x03(\x0b\x32\x36.orbax_model_lite.info.Metadata.FrameworkVersionsEntry\x12\x39\n\x05\x65xtra\x18\x08 \x03(\x0b\x32*.orbax_model_lite.info.Metadata.ExtraEntry\x12\x13\n\x0bwriter_name\x18\t \x01(\t\x12\x16\n\x0ewriter_version\x18\n \x01(\t\x1a\x38\n\x16\x46rameworkVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a,\n\nExtraEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x08\x45xamples\x12\x30\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x1e.orbax_model_lite.info.Example\"\x8c\x02\n\x07\x45xample\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\rpipeline_name\x18\x02 \x01(\tH\x00\x12\x17\n\rfunction_name\x18\x03 \x01(\tH\x00\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x42\n\ntolerances\x18\x05 \x03(\x0b\x32..orbax_model_lite.info.Example.TolerancesEntry\x12\x10\n\x08platform\x18\x06 \x01(\t\x1aS\n\x0fTolerancesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .orbax_model_lite.info.Tolerance:\x02\x38\x01\x42\x08\n\x06target\"/\n\tTolerance\x12\x10\n\x08relative\x18\x01 \x01(\x01\x12\x10\n\x08\x61\x62solute\x18\x02 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)orbax_model_lite/_proto/bundle_info.proto\x12\x15orbax_model_lite.info\"\xf1\x01\n\x0cLogicalTypes\x12?\n\x06inputs\x18\x01 \x03(\x0b\x32/.orbax_model_lite.info.LogicalTypes.InputsEntry\x12\x41\n\x07outputs\x18\x02 \x03(\x0b\x32\x30.orbax_model_lite.info.LogicalTypes.OutputsEntry\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a.\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xec\x01\n\x0bObjectTypes\x12@\n\x07objects\x18\x01 \x03(\x0b\x32/.orbax_model_lite.info.ObjectTypes.ObjectsEntry\x1a>\n\x08Variants\x12\x32\n\x05types\x18\x01 \x03(\x0b\x32#.orbax_model_lite.info.LogicalTypes\x1a[\n\x0cObjectsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12:\n\x05value\x18\x02 \x01(\x0b\x32+.orbax_model_lite.info.ObjectTypes.Variants:\x02\x38\x01\"\xd2\x05\n\x08JaxTrees\x12\x32\n\tmesh_axes\x18\x01 \x03(\x0b\x32\x1f.orbax_model_lite.info.MeshAxis\x12;\n\x06inputs\x18\x02 \x03(\x0b\x32+.orbax_model_lite.info.JaxTrees.InputsEntry\x12=\n\x07outputs\x18\x03 \x03(\x0b\x32,.orbax_model_lite.info.JaxTrees.OutputsEntry\x12\x44\n\x0binput_nodes\x18\x04 \x03(\x0b\x32/.orbax_model_lite.info.JaxTrees.InputNodesEntry\x12\x46\n\x0coutput_nodes\x18\x05 \x03(\x0b\x32\x30.orbax_model_lite.info.JaxTrees.OutputNodesEntry\x12\x1c\n\x14symbolic_constraints\x18\x06 \x03(\t\x12\x16\n\x0e\x61rgument_names\x18\x07 \x03(\t\x1aS\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.orbax_model_lite.info.LeafPlacement:\x02\x38\x01\x1aT\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\x33\n\x05value\x18\x02 \x01(\x0b\x32$.orbax_model_lite.info.LeafPlacement:\x02\x38\x01\x1aR\n\x0fInputNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.orbax_model_lite.info.NodeKind:\x02\x38\x01\x1aS\n\x10OutputNodesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12.\n\x05value\x18\x02 \x01(\x0b\x32\x1f.orbax_model_lite.info.NodeKind:\x02\x38\x01\"9\n\x08MeshAxis\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x11\n\taxis_type\x18\x03 \x01(\t\"\x8f\x01\n\rLeafPlacement\x12\x41\n\x0epartition_spec\x18\x01 \x01(\x0b\x32$.orbax_model_lite.info.PartitionSpecH\x00\x88\x01\x01\x12\x18\n\x0bmemory_kind\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\x11\n\x0f_partition_specB\x0e\n\x0c_memory_kind\"\x88\x01\n\rPartitionSpec\x12\x42\n\ndimensions\x18\x01 \x03(\x0b\x32..orbax_model_lite.info.PartitionSpec.Dimension\x1a\x33\n\tDimension\x12\x0c\n\x04\x61xes\x18\x01 \x03(\t\x12\x18\n\x10is_unconstrained\x18\x02 \x01(\x08\"*\n\x08NodeKind\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x10\n\x08\x63hildren\x18\x02 \x03(\t\"\xcf\x04\n\x0bModuleFacts\x12\x19\n\x11stablehlo_version\x18\x01 \x01(\t\x12I\n\x0c\x63ustom_calls\x18\x02 \x03(\x0b\x32\x33.orbax_model_lite.info.ModuleFacts.CustomCallsEntry\x12\x46\n\noperations\x18\x03 \x03(\x0b\x32\x32.orbax_model_lite.info.ModuleFacts.OperationsEntry\x12\x16\n\x0e\x63onstant_bytes\x18\x04 \x01(\x04\x12:\n\x11largest_constants\x18\x05 \x03(\x0b\x32\x1f.orbax_model_lite.info.Constant\x12Q\n\x10\x64\x65rivative_rules\x18\x06 \x03(\x0b\x32\x37.orbax_model_lite.info.ModuleFacts.DerivativeRulesEntry\x12+\n\x06meshes\x18\x07 \x03(\x0b\x32\x1b.orbax_model_lite.info.Mesh\x12\x1f\n\x17has_manual_computations\x18\x08 \x01(\x08\x1a\x32\n\x10\x43ustomCallsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x31\n\x0fOperationsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x36\n\x14\x44\x65rivativeRulesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"C\n\x04Mesh\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x04\x61xes\x18\x02 \x03(\x0b\x32\x1f.orbax_model_lite.info.MeshAxis\"K\n\x08\x43onstant\x12\r\n\x05shape\x18\x01 \x03(\x04\x12\r\n\x05\x64type\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\r\n\x05scope\x18\x04 \x01(\t\"\xe5\x02\n\x08Metadata\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x0f\n\x07license\x18\x04 \x01(\t\x12\x0f\n\x07\x61uthors\x18\x05 \x03(\t\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12R\n\x12\x66ramework_versions\x18\x07 \x03(\x0b\x32\x36.orbax_model_lite.info.Metadata.FrameworkVersionsEntry\x12\x39\n\x05\x65xtra\x18\x08 \x03(\x0b\x32*.orbax_model_lite.info.Metadata.ExtraEntry\x1a\x38\n\x16\x46rameworkVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a,\n\nExtraEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x08\x45xamples\x12\x30\n\x08\x65xamples\x18\x01 \x03(\x0b\x32\x1e.orbax_model_lite.info.Example\"\xfe\x01\n\x07\x45xample\x12\x17\n\rpipeline_name\x18\x02 \x01(\tH\x00\x12\x17\n\rfunction_name\x18\x03 \x01(\tH\x00\x12\x0c\n\x04path\x18\x04 \x01(\t\x12\x42\n\ntolerances\x18\x05 \x03(\x0b\x32..orbax_model_lite.info.Example.TolerancesEntry\x12\x10\n\x08platform\x18\x06 \x01(\t\x1aS\n\x0fTolerancesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12/\n\x05value\x18\x02 \x01(\x0b\x32 .orbax_model_lite.info.Tolerance:\x02\x38\x01\x42\x08\n\x06target\"/\n\tTolerance\x12\x10\n\x08relative\x18\x01 \x01(\x01\x12\x10\n\x08\x61\x62solute\x18\x02 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -84,35 +84,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEAFPLACEMENT']._serialized_start=1336
   _globals['_LEAFPLACEMENT']._serialized_end=1479
   _globals['_PARTITIONSPEC']._serialized_start=1482
-  _globals['_PARTITIONSPEC']._serialized_end=1664
-  _globals['_PARTITIONSPEC_DIMENSION']._serialized_start=1613
-  _globals['_PARTITIONSPEC_DIMENSION']._serialized_end=1664
-  _globals['_NODEKIND']._serialized_start=1666
-  _globals['_NODEKIND']._serialized_end=1708
-  _globals['_MODULEFACTS']._serialized_start=1711
-  _globals['_MODULEFACTS']._serialized_end=2302
-  _globals['_MODULEFACTS_CUSTOMCALLSENTRY']._serialized_start=2145
-  _globals['_MODULEFACTS_CUSTOMCALLSENTRY']._serialized_end=2195
-  _globals['_MODULEFACTS_OPERATIONSENTRY']._serialized_start=2197
-  _globals['_MODULEFACTS_OPERATIONSENTRY']._serialized_end=2246
-  _globals['_MODULEFACTS_DERIVATIVERULESENTRY']._serialized_start=2248
-  _globals['_MODULEFACTS_DERIVATIVERULESENTRY']._serialized_end=2302
-  _globals['_MESH']._serialized_start=2304
-  _globals['_MESH']._serialized_end=2371
-  _globals['_CONSTANT']._serialized_start=2373
-  _globals['_CONSTANT']._serialized_end=2448
-  _globals['_METADATA']._serialized_start=2451
-  _globals['_METADATA']._serialized_end=2853
-  _globals['_METADATA_FRAMEWORKVERSIONSENTRY']._serialized_start=2751
-  _globals['_METADATA_FRAMEWORKVERSIONSENTRY']._serialized_end=2807
-  _globals['_METADATA_EXTRAENTRY']._serialized_start=2809
-  _globals['_METADATA_EXTRAENTRY']._serialized_end=2853
-  _globals['_EXAMPLES']._serialized_start=2855
-  _globals['_EXAMPLES']._serialized_end=2915
-  _globals['_EXAMPLE']._serialized_start=2918
-  _globals['_EXAMPLE']._serialized_end=3186
-  _globals['_EXAMPLE_TOLERANCESENTRY']._serialized_start=3093
-  _globals['_EXAMPLE_TOLERANCESENTRY']._serialized_end=3176
-  _globals['_TOLERANCE']._serialized_start=3188
-  _globals['_TOLERANCE']._serialized_end=3235
+  _globals['_PARTITIONSPEC']._serialized_end=1618
+  _globals['_PARTITIONSPEC_DIMENSION']._serialized_start=1567
+  _globals['_PARTITIONSPEC_DIMENSION']._serialized_end=1618
+  _globals['_NODEKIND']._serialized_start=1620
+  _globals['_NODEKIND']._serialized_end=1662
+  _globals['_MODULEFACTS']._serialized_start=1665
+  _globals['_MODULEFACTS']._serialized_end=2256
+  _globals['_MODULEFACTS_CUSTOMCALLSENTRY']._serialized_start=2099
+  _globals['_MODULEFACTS_CUSTOMCALLSENTRY']._serialized_end=2149
+  _globals['_MODULEFACTS_OPERATIONSENTRY']._serialized_start=2151
+  _globals['_MODULEFACTS_OPERATIONSENTRY']._serialized_end=2200
+  _globals['_MODULEFACTS_DERIVATIVERULESENTRY']._serialized_start=2202
+  _globals['_MODULEFACTS_DERIVATIVERULESENTRY']._serialized_end=2256
+  _globals['_MESH']._serialized_start=2258
+  _globals['_MESH']._serialized_end=2325
+  _globals['_CONSTANT']._serialized_start=2327
+  _globals['_CONSTANT']._serialized_end=2402
+  _globals['_METADATA']._serialized_start=2405
+  _globals['_METADATA']._serialized_end=2762
+  _globals['_METADATA_FRAMEWORKVERSIONSENTRY']._serialized_start=2660
+  _globals['_METADATA_FRAMEWORKVERSIONSENTRY']._serialized_end=2716
+  _globals['_METADATA_EXTRAENTRY']._serialized_start=2718
+  _globals['_METADATA_EXTRAENTRY']._serialized_end=2762
+  _globals['_EXAMPLES']._serialized_start=2764
+  _globals['_EXAMPLES']._serialized_end=2824
+  _globals['_EXAMPLE']._serialized_start=2827
+  _globals['_EXAMPLE']._serialized_end=3081
+  _globals['_EXAMPLE_TOLERANCESENTRY']._serialized_start=2988
+  _globals['_EXAMPLE_TOLERANCESENTRY']._serialized_end=3071
+  _globals['_TOLERANCE']._serialized_start=3083
+  _globals['_TOLERANCE']._serialized_end=3130
 # @@protoc_insertion_point(module_scope)

@@ -110,7 +110,7 @@ class LeafPlacement(_message.Message):
     def __init__(self, partition_spec: _Optional[_Union[PartitionSpec, _Mapping]] = ..., memory_kind: _Optional[str] = ...) -> None: ...
 
 class PartitionSpec(_message.Message):
-    __slots__ = ("dimensions", "unreduced_axes", "reduced_axes")
+    __slots__ = ("dimensions",)
     class Dimension(_message.Message):
         __slots__ = ("axes", "is_unconstrained")
         AXES_FIELD_NUMBER: _ClassVar[int]
@@ -119,12 +119,8 @@ class PartitionSpec(_message.Message):
         is_unconstrained: bool
         def __init__(self, axes: _Optional[_Iterable[str]] = ..., is_unconstrained: bool = ...) -> None: ...
     DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
-    UNREDUCED_AXES_FIELD_NUMBER: _ClassVar[int]
-    REDUCED_AXES_FIELD_NUMBER: _ClassVar[int]
     dimensions: _containers.RepeatedCompositeFieldContainer[PartitionSpec.Dimension]
-    unreduced_axes: _containers.RepeatedScalarFieldContainer[str]
-    reduced_axes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, dimensions: _Optional[_Iterable[_Union[PartitionSpec.Dimension, _Mapping]]] = ..., unreduced_axes: _Optional[_Iterable[str]] = ..., reduced_axes: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, dimensions: _Optional[_Iterable[_Union[PartitionSpec.Dimension, _Mapping]]] = ...) -> None: ...
 
 class NodeKind(_message.Message):
     __slots__ = ("kind", "children")
@@ -196,7 +192,7 @@ class Constant(_message.Message):
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., size_bytes: _Optional[int] = ..., scope: _Optional[str] = ...) -> None: ...
 
 class Metadata(_message.Message):
-    __slots__ = ("name", "version", "description", "license", "authors", "tags", "framework_versions", "extra", "writer_name", "writer_version")
+    __slots__ = ("name", "version", "description", "license", "authors", "tags", "framework_versions", "extra")
     class FrameworkVersionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -219,8 +215,6 @@ class Metadata(_message.Message):
     TAGS_FIELD_NUMBER: _ClassVar[int]
     FRAMEWORK_VERSIONS_FIELD_NUMBER: _ClassVar[int]
     EXTRA_FIELD_NUMBER: _ClassVar[int]
-    WRITER_NAME_FIELD_NUMBER: _ClassVar[int]
-    WRITER_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     description: str
@@ -229,9 +223,7 @@ class Metadata(_message.Message):
     tags: _containers.RepeatedScalarFieldContainer[str]
     framework_versions: _containers.ScalarMap[str, str]
     extra: _containers.ScalarMap[str, str]
-    writer_name: str
-    writer_version: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., license: _Optional[str] = ..., authors: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., framework_versions: _Optional[_Mapping[str, str]] = ..., extra: _Optional[_Mapping[str, str]] = ..., writer_name: _Optional[str] = ..., writer_version: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., license: _Optional[str] = ..., authors: _Optional[_Iterable[str]] = ..., tags: _Optional[_Iterable[str]] = ..., framework_versions: _Optional[_Mapping[str, str]] = ..., extra: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Examples(_message.Message):
     __slots__ = ("examples",)
@@ -240,7 +232,7 @@ class Examples(_message.Message):
     def __init__(self, examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ...) -> None: ...
 
 class Example(_message.Message):
-    __slots__ = ("name", "pipeline_name", "function_name", "path", "tolerances", "platform")
+    __slots__ = ("pipeline_name", "function_name", "path", "tolerances", "platform")
     class TolerancesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -248,19 +240,17 @@ class Example(_message.Message):
         key: str
         value: Tolerance
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Tolerance, _Mapping]] = ...) -> None: ...
-    NAME_FIELD_NUMBER: _ClassVar[int]
     PIPELINE_NAME_FIELD_NUMBER: _ClassVar[int]
     FUNCTION_NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     TOLERANCES_FIELD_NUMBER: _ClassVar[int]
     PLATFORM_FIELD_NUMBER: _ClassVar[int]
-    name: str
     pipeline_name: str
     function_name: str
     path: str
     tolerances: _containers.MessageMap[str, Tolerance]
     platform: str
-    def __init__(self, name: _Optional[str] = ..., pipeline_name: _Optional[str] = ..., function_name: _Optional[str] = ..., path: _Optional[str] = ..., tolerances: _Optional[_Mapping[str, Tolerance]] = ..., platform: _Optional[str] = ...) -> None: ...
+    def __init__(self, pipeline_name: _Optional[str] = ..., function_name: _Optional[str] = ..., path: _Optional[str] = ..., tolerances: _Optional[_Mapping[str, Tolerance]] = ..., platform: _Optional[str] = ...) -> None: ...
 
 class Tolerance(_message.Message):
     __slots__ = ("relative", "absolute")

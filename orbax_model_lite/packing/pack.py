@@ -13,7 +13,7 @@ from typing import Any, final
 
 import jax
 
-from orbax_model_lite import _lazy
+from orbax_model_lite import __version__, _lazy
 from orbax_model_lite.core import examples as core_examples
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
@@ -233,7 +233,7 @@ def _completed(spec: PipelineSpec, own: PipelineSpec) -> PipelineSpec:
 
 def _with_versions(metadata: Metadata, *, has_tensorflow: bool) -> Metadata:
     """Returns the author's metadata with the versions in use, where the author gave none."""
-    versions = {"python": machine.python_version()}
+    versions = {"python": machine.python_version(), "orbax_model_lite": __version__}
     for package in (*_FRAMEWORKS, "tensorflow") if has_tensorflow else _FRAMEWORKS:
         # A distribution for CPUs only, or a nightly one, has another name than its module.
         for distribution in (package, f"{package}-cpu"):
