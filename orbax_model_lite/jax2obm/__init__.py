@@ -1,9 +1,9 @@
 """Everything that knows JAX, both directions.
 
 To a bundle: `convert` makes a function of the format, `save_weights` writes arrays. From a bundle:
-`JaxEngine` binds a function to a callable, `load_weights` and `match` give it its weights. The module
-`facts` tells what a program holds without running it. Each name is imported on first use, so that
-running a function does not import what converting one takes.
+`JaxEngine` binds a function to a callable, `load_weights` and `match` give it its weights. The
+module `facts` tells what a program holds without running it. Each name is imported on first use,
+so that running a function does not import what converting one takes.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ def _constants(operation: ir.Operation) -> Iterator[ConstantFact]:
         value = operation.attributes["value"]
     except TypeError:
         # MLIR's bindings cannot give complex elements; the text tells whether there is one value.
-        is_splat = "dense<(" in operation.get_asm(large_elements_limit=1)
+        is_splat = "dense<(" in str(operation.get_asm(large_elements_limit=1))
     else:
         if not isinstance(value, (ir.DenseElementsAttr, ir.DenseResourceElementsAttr)):
             return

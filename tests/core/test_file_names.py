@@ -15,8 +15,8 @@ ENDINGS = (".shlo", ".pb", "_jax_specific_info_supplemental.pb", "")
 TRICKY = (
     "manifest", "MANIFEST", "Manifest.pb", "orchestration", "integrity", "orbax_model_version.txt",
     "__p_0", "p", "a/b", "a_b", "../x", "..", ".", "", "/etc/passwd", "C:\\x", "a\0b", "x" * 400,
-    "é", "e\u0301", "É", "ſ", "ß", "ss", "SS", "con", "NUL.txt", "COM1", "f", "F", "f-2", "f.", "f ",
-    " f", "-rf", "~", "\u202egpj", "日本語" * 60, "🦊", "\ud800", ".obm-save", "नमस्ते",
+    "é", "e\u0301", "É", "\u017f", "ß", "ss", "SS", "con", "NUL.txt", "COM1", "f", "F", "f-2",
+    "f.", "f ", " f", "-rf", "~", "\u202egpj", "日本語" * 60, "🦊", "\ud800", ".obm-save", "नमस्ते",
 )  # fmt: skip
 names = st.one_of(st.sampled_from(TRICKY), st.text(max_size=40), st.text("aA.b/ _", max_size=4))
 
@@ -39,7 +39,8 @@ def test_every_name_can_be_written_on_every_file_system(name: str, ending: str) 
     assert 0 < len(found.encode()) <= 200
     assert found.isprintable()
     assert not set(found) & set('/\\<>:"|?*')
-    assert found[0] not in ". -" and found[-1] not in ". "
+    assert found[0] not in ". -"
+    assert found[-1] not in ". "
     assert found.partition(".")[0].strip().casefold() not in {"con", "nul", "aux", "prn", "com1"}
 
 
