@@ -11,11 +11,14 @@ from typing import Any
 
 import jax.export
 
+# What JAX raises where a custom_vjp is to be differentiated by a value that it closes over.
+from jax._src.interpreters.ad import CustomVJPException
+
 # MLIR's own dialects (func above all) can be read from text only where they are registered; the
 # public alternative, jax.interpreters.mlir.make_ir_context, takes half a second at its first call.
 from jaxlib.mlir._mlir_libs._jax_mlir_ext import register_dialects
 
-__all__ = ["export_with_rules", "register_dialects", "static_arguments"]
+__all__ = ["CustomVJPException", "export_with_rules", "register_dialects", "static_arguments"]
 
 
 def static_arguments(function: Callable[..., Any]) -> tuple[tuple[int, ...], tuple[str, ...]]:

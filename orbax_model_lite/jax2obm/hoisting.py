@@ -37,8 +37,8 @@ def hoist_constants(
 
     `new_fn(constants, *args, **kwargs) == fn(*args, **kwargs)` for every call. The values are a
     dict to be merged into the weights. Arrays inside jitted functions, loops, branches, checkpoints
-    and custom derivatives are found too. Arrays inside other higher-order primitives stay where they
-    are, and so do those that the function computes from others or from shapes while it is traced.
+    and custom derivatives are found too. Arrays inside other higher-order primitives stay where
+    they are, and so do those that the function computes while it is traced.
 
     Args:
       fn: Plain or jitted.

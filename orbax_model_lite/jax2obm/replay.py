@@ -1,23 +1,23 @@
 """A jaxpr evaluated again with some of its constants or equations replaced, however deep they are.
 
-What has nothing to replace inside is bound as it stands. Where there is something, loops, branches,
-jitted calls, checkpoints and custom derivatives are built again around the replaced inside; other
-higher-order primitives are bound as they are.
+What has nothing to replace inside is bound as it stands. Where there is something, `rebuilt` builds
+loops, branches, jitted calls, checkpoints and custom derivatives again around the replaced inside;
+other higher-order primitives are bound as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 from typing import Any, final
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.extend.core import Literal
-from jax.interpreters import ad
 
-from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs, name_of
+from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs
+from orbax_model_lite.jax2obm.rebuilt import CUSTOM, REBUILT
+from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS, RuleParts, jvp_parts, vjp_parts
 
 
 @final
@@ -25,7 +25,8 @@ class Replay:
     """Evaluates jaxprs with replacements; to be used within one trace.
 
     Args:
-      constant: Returns what to use instead of an array that a jaxpr holds; None keeps it.
+      key_of: Returns the key of an array that a jaxpr holds and that is to be replaced; else None.
+      values: What replaces the arrays, by key.
       equation: Returns the function to use instead of an equation's primitive, which takes and
         returns flat lists; None keeps it.
     """
@@ -33,12 +34,29 @@ class Replay:
     def __init__(
         self,
         *,
-        constant: Callable[[Any], Any] = lambda _: None,
+        key_of: Callable[[Any], str | None] = lambda _: None,
+        values: Mapping[str, Any] = MappingProxyType({}),
         equation: Callable[[Any], Callable[..., Sequence[Any]] | None] = lambda _: None,
     ) -> None:
-        self._constant = constant
+        self._key_of = key_of
+        self._values = values
         self._equation = equation
+        # By id of an object that is kept, so that no other one gets its id.
         self._touched: dict[int, tuple[Any, bool]] = {}
+        self._parts: dict[int, tuple[Any, RuleParts | None]] = {}
+
+    def with_values(self, values: Mapping[str, Any]) -> Replay:
+        """Returns the same replacements with other values for the arrays."""
+        return Replay(key_of=self._key_of, values=values, equation=self._equation)
+
+    def values_of(self, keys: Sequence[str]) -> list[Any]:
+        """Returns what replaces the arrays with these keys."""
+        return [self._values[key] for key in keys]
+
+    def keys_in(self, *jaxprs: Any) -> list[str]:
+        """Returns the keys of the arrays in jaxprs that are to be replaced, sorted."""
+        found = {self._key_of(c) for jaxpr in jaxprs for c in replaceable_constants(jaxpr)}
+        return sorted(key for key in found if key is not None)
 
     def __call__(self, jaxpr: Any, *arguments: Any) -> list[Any]:
         """Returns the results of a closed jaxpr for flat arguments."""
@@ -60,28 +78,44 @@ class Replay:
 
     def touches(self, jaxpr: Any) -> bool:
         """Returns whether a jaxpr, or one inside it, holds something to replace."""
-        key = id(jaxpr)
-        if key not in self._touched:
-            # The jaxpr is kept so that no other one gets its id.
-            self._touched[key] = (jaxpr, self._find(jaxpr))
-        return self._touched[key][1]
+        if id(jaxpr) not in self._touched:
+            self._touched[id(jaxpr)] = (jaxpr, self._find(jaxpr))
+        return self._touched[id(jaxpr)][1]
+
+    def parts_of(self, parameters: dict[str, Any]) -> RuleParts | None:
+        """Returns the rule of a custom_jvp or custom_vjp call; None if it cannot be traced."""
+        if id(parameters) not in self._parts:
+            try:
+                of_call = jvp_parts if "jvp_jaxpr_fun" in parameters else vjp_parts
+                self._parts[id(parameters)] = (parameters, of_call(parameters))
+            except TRACING_ERRORS:
+                self._parts[id(parameters)] = (parameters, None)
+        return self._parts[id(parameters)][1]
+
+    def _is_touched_inside(self, equation: Any) -> bool:
+        inside = list(inner_jaxprs(equation.params))
+        if equation.primitive.name in CUSTOM:
+            parts = self.parts_of(equation.params)
+            inside += parts.jaxprs.values() if parts else []
+        return any(map(self.touches, inside))
 
     def _find(self, jaxpr: Any) -> bool:
-        if any(self._constant(value) is not None for value in getattr(jaxpr, "consts", ())):
+        literals = (
+            atom.val
+            for equation in equations(jaxpr)
+            for atom in equation.invars
+            if isinstance(atom, Literal)
+        )
+        if any(self._key_of(c) is not None for c in (*getattr(jaxpr, "consts", ()), *literals)):
             return True
         return any(
-            self._equation(equation) is not None
-            or any(
-                isinstance(atom, Literal) and self._constant(atom.val) is not None
-                for atom in equation.invars
-            )
-            or any(map(self.touches, inner_jaxprs(equation.params)))
+            self._equation(equation) is not None or self._is_touched_inside(equation)
             for equation in equations(jaxpr)
         )
 
     def _replaced(self, value: Any) -> Any:
-        found = self._constant(value)
-        return value if found is None else found
+        key = self._key_of(value)
+        return value if key is None else self._values[key]
 
     def _run(self, equation: Any, arguments: list[Any]) -> Sequence[Any]:
         primitive = equation.primitive
@@ -93,8 +127,8 @@ class Replay:
             own = self._equation(equation)
             if own is not None:
                 return own(*arguments)
-            again = _REBUILT.get(primitive.name)
-            if again is not None and any(map(self.touches, inner_jaxprs(equation.params))):
+            again = REBUILT.get(primitive.name)
+            if again is not None and self._is_touched_inside(equation):
                 results = again(self, equation.params, arguments)
                 if results is not None:
                     return results
@@ -102,150 +136,13 @@ class Replay:
             return results if primitive.multiple_results else [results]
 
 
-_Parameters = dict[str, Any]
-_Results = Sequence[Any] | None
-
-
-def _inlined(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    return replay(parameters["call_jaxpr"], *arguments)
-
-
-def _jit(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    def run(*values: Any) -> list[Any]:
-        return replay(parameters["jaxpr"], *values)
-
-    run.__name__ = run.__qualname__ = parameters["name"]
-    jitted = jax.jit(
-        run,
-        in_shardings=tuple(parameters["in_shardings"]),
-        out_shardings=list(parameters["out_shardings"]),
-        inline=parameters["inline"],
-    )
-    return jitted(*arguments)
-
-
-def _scan(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    constants, carry, stacked = _scan_arguments(parameters, arguments)
-
-    def body(carry: list[Any], slices: list[Any]) -> tuple[list[Any], list[Any]]:
-        results = replay(parameters["jaxpr"], *constants, *carry, *slices)
-        return results[: len(carry)], results[len(carry) :]
-
-    carry, outputs = jax.lax.scan(
-        body,
-        carry,
-        stacked,
-        length=parameters["length"],
-        reverse=parameters["reverse"],
-        unroll=parameters["unroll"],
-    )
-    return [*carry, *outputs]
-
-
-def _scan_arguments(parameters: _Parameters, arguments: list[Any]) -> list[list[Any]]:
-    """Returns constants, carry and stacked inputs; JAX 0.12 tells them apart by trees."""
-    if "ft_in" in parameters:
-        return [list(part) for part in parameters["ft_in"].update(arguments).unpack()]
-    first, second = parameters["num_consts"], parameters["num_consts"] + parameters["num_carry"]
-    return [arguments[:first], arguments[first:second], arguments[second:]]
-
-
-def _while(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    of_condition = parameters["cond_nconsts"]
-    first = of_condition + parameters["body_nconsts"]
-    known, constants = arguments[:of_condition], arguments[of_condition:first]
-    return jax.lax.while_loop(
-        lambda carry: replay(parameters["cond_jaxpr"], *known, *carry)[0],
-        lambda carry: replay(parameters["body_jaxpr"], *constants, *carry),
-        arguments[first:],
-    )
-
-
-def _cond(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    if parameters.get("branches_platforms") is not None:
-        return None
-    index, *operands = arguments
-    branches = [
-        lambda *values, jaxpr=jaxpr: replay(jaxpr, *values) for jaxpr in parameters["branches"]
-    ]
-    return jax.lax.switch(index, branches, *operands)
-
-
-def _checkpoint(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    def run(*values: Any) -> list[Any]:
-        return replay.evaluate(parameters["jaxpr"], (), values)
-
-    options = {key: parameters[key] for key in ("prevent_cse", "policy")}
-    return jax.checkpoint(run, **options)(*arguments)
-
-
-def _custom_jvp(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    jaxpr, count = parameters["call_jaxpr"], parameters["num_consts"]
-
-    def run(*primals: Any) -> list[Any]:
-        return replay(jaxpr, *arguments[:count], *primals)
-
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        known = [False] * len(primals)
-        inner, constants, zeros = parameters["jvp_jaxpr_fun"].call_wrapped(*known)
-        results = replay.evaluate(inner, constants, [*primals, *tangents])
-        outputs, nonzero = results[: len(zeros)], iter(results[len(zeros) :])
-        return outputs, [
-            _zero_tangent(output) if zero else next(nonzero)
-            for output, zero in zip(outputs, zeros, strict=True)
-        ]
-
-    return _with_name(jax.custom_jvp, run, jaxpr, jvp)(*arguments[count:])
-
-
-def _custom_vjp(replay: Replay, parameters: _Parameters, arguments: list[Any]) -> _Results:
-    jaxpr, count = parameters["call_jaxpr"], parameters["num_consts"]
-    outputs = len(jaxpr.out_avals)
-
-    def run(*primals: Any) -> list[Any]:
-        return replay(jaxpr, *arguments[:count], *primals)
-
-    def forward(*primals: Any) -> tuple[list[Any], list[Any]]:
-        known = [True] * len(primals)
-        inner, constants = parameters["fwd_jaxpr_thunk"].call_wrapped(*known)
-        results = replay.evaluate(inner, constants, primals)
-        own = iter(results[: len(results) - outputs])
-        forwarded = parameters["out_trees"]()[2]
-        residuals = [next(own) if i is None else primals[i - count] for i in forwarded]
-        return results[len(results) - outputs :], residuals
-
-    def backward(residuals: Sequence[Any], cotangents: Sequence[Any]) -> tuple[Any, ...]:
-        found = parameters["bwd"].call_wrapped(*residuals, *cotangents)
-        return tuple(None if type(ct) is ad.Zero else ct for ct in found)
-
-    return _with_name(jax.custom_vjp, run, jaxpr, forward, backward)(*arguments[count:])
-
-
-def _with_name(make: Any, run: Callable[..., Any], jaxpr: Any, *rules: Callable[..., Any]) -> Any:
-    """Returns a function with a custom derivative that has the name of the one it replaces."""
-    run.__name__ = run.__qualname__ = name_of(jaxpr)
-    function = make(run)
-    (function.defjvp if make is jax.custom_jvp else function.defvjp)(*rules)
-    return function
-
-
-def _zero_tangent(value: Any) -> Any:
-    if jax.dtypes.issubdtype(value.dtype, np.inexact):
-        return jnp.zeros_like(value)
-    return np.zeros(value.shape, jax.dtypes.float0)
-
-
-_REBUILT: dict[str, Callable[[Replay, _Parameters, list[Any]], _Results]] = {
-    "checkpoint": _checkpoint,
-    "closed_call": _inlined,
-    "cond": _cond,
-    "core_call": _inlined,
-    "custom_jvp_call": _custom_jvp,
-    "custom_vjp_call": _custom_vjp,
-    "eval_jaxpr": _inlined,
-    "jit": _jit,
-    "pjit": _jit,
-    "remat2": _checkpoint,
-    "scan": _scan,
-    "while": _while,
-}
+def replaceable_constants(jaxpr: Any) -> Iterator[Any]:
+    """Yields the arrays in a jaxpr that a replay can replace; a repeated one each time."""
+    stack = [jaxpr]
+    while stack:
+        current = stack.pop()
+        yield from getattr(current, "consts", ())
+        for equation in equations(current):
+            yield from (atom.val for atom in equation.invars if isinstance(atom, Literal))
+            if equation.primitive.name in REBUILT:
+                stack.extend(inner_jaxprs(equation.params))

@@ -52,13 +52,14 @@ class MarkedRule:
       name: The library's function or primitive, or the author's function, without its file.
       function: Symbol of the marked function; None for stop_gradient, which marks operations.
       places: How many operations use it.
-      constants: How many arguments, after the global ones, have no derivative (closed-over values).
+      constants: How many arguments, the first ones after the global ones, have no derivative.
       jvp: Symbol of the stored function for kind CUSTOM_JVP.
       forward: Symbol of the stored forward function for kind CUSTOM_VJP.
       backward: Symbol of the stored backward function for kind CUSTOM_VJP.
       residuals: How many results of `forward` are passed on to `backward`.
-      zeros: Per output tangent (CUSTOM_JVP) or per argument's cotangent (CUSTOM_VJP): whether it is
-        zero, and so missing among the results of `jvp` or `backward`.
+      zeros: Per output's tangent (CUSTOM_JVP), or per cotangent of the arguments that have a
+        derivative (CUSTOM_VJP): whether it is zero, and so missing among the results of `jvp` or
+        `backward`.
       parameters: Static parameters of a primitive, as text that `ast.literal_eval` reads.
       reason: Why the rule could not be stored, for kind OPAQUE.
     """

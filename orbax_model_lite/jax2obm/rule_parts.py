@@ -16,11 +16,13 @@ from jax.extend.core import ClosedJaxpr
 from jax.interpreters import ad
 
 from orbax_model_lite.errors import ObmError
+from orbax_model_lite.jax2obm._jax_private import CustomVJPException
 
 # What tracing an author's rule can end with. A rule that fails is marked as opaque; the function
 # itself is not concerned.
 TRACING_ERRORS = (
     ArithmeticError,
+    CustomVJPException,
     AssertionError,
     AttributeError,
     LookupError,
@@ -36,24 +38,26 @@ TRACING_ERRORS = (
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleParts:
-    """What is stored of a rule.
+    """What is stored of a rule: functions of flat arguments and results.
 
     Attributes:
-      jaxprs: "jvp", or "fwd" and "bwd", to a closed jaxpr over flat arguments and results.
+      jaxprs: "jvp": (arguments, tangents) -> (outputs, tangents), or "fwd": (arguments) ->
+        (residuals, outputs) and "bwd": (residuals, cotangents) -> cotangents.
+      constants: How many arguments, the first ones, have no derivative: there are no tangents and
+        no cotangents for them.
       residuals: How many results of "fwd", the first ones, are arguments of "bwd", the first ones.
-      zeros: Per output tangent of "jvp", or per argument's cotangent of "bwd": whether it is zero
-        and left out of the results.
+      zeros: Per output of "jvp", or per argument with a derivative of "bwd": whether its tangent or
+        cotangent is zero and left out of the results.
     """
 
     jaxprs: Mapping[str, ClosedJaxpr] = field(default_factory=dict)
+    constants: int = 0
     residuals: int = 0
     zeros: tuple[bool, ...] = ()
 
 
 def jvp_parts(parameters: dict[str, Any]) -> RuleParts:
-    """Returns the jvp of a custom_jvp call as one function (primals, tangents) -> (outs, tangents).
-
-    Every input is taken as having a tangent; those of integers are float0.
+    """Returns the parts of a custom_jvp call. Tangents of integers are float0.
 
     Args:
       parameters: Of the equation.
@@ -62,16 +66,24 @@ def jvp_parts(parameters: dict[str, Any]) -> RuleParts:
       ValueError: If the rule closes over values of an enclosing trace.
       Any of TRACING_ERRORS: If the author's rule raises.
     """
-    jaxpr, constants = parameters["call_jaxpr"], parameters["num_consts"]
-    primals = jaxpr.in_avals[constants:]
-    traced, closed_over, zeros = parameters["jvp_jaxpr_fun"].call_wrapped(*[False] * len(primals))
-    tangents = [aval.to_tangent_aval() for aval in primals]
-    whole = trace(_evaluate(traced, closed_over), [*primals, *tangents])
-    return RuleParts(jaxprs={"jvp": whole}, zeros=tuple(map(bool, zeros)))
+    jaxpr, closed_over = parameters["call_jaxpr"], parameters["num_consts"]
+    count = len(jaxpr.in_avals) - closed_over
+    (traced, constants, zeros), more = _most_perturbed(
+        lambda known: parameters["jvp_jaxpr_fun"].call_wrapped(*known), count
+    )
+    first = closed_over + more
+    run = _evaluate(traced, constants)
+    tangents = [aval.to_tangent_aval() for aval in jaxpr.in_avals[first:]]
+
+    def jvp(*arguments: Any) -> list[Any]:
+        return run(*arguments[closed_over:])
+
+    whole = trace(jvp, [*jaxpr.in_avals, *tangents])
+    return RuleParts(jaxprs={"jvp": whole}, constants=first, zeros=tuple(map(bool, zeros)))
 
 
 def vjp_parts(parameters: dict[str, Any]) -> RuleParts:
-    """Returns forward (primals) -> (residuals, outs) and backward (residuals, cts) -> cts.
+    """Returns the parts of a custom_vjp call.
 
     Args:
       parameters: Of the equation.
@@ -80,40 +92,55 @@ def vjp_parts(parameters: dict[str, Any]) -> RuleParts:
       ValueError: If the rule closes over values of an enclosing trace.
       Any of TRACING_ERRORS: If the author's rule raises.
     """
-    jaxpr, constants = parameters["call_jaxpr"], parameters["num_consts"]
-    primals = jaxpr.in_avals[constants:]
-    traced, closed_over = parameters["fwd_jaxpr_thunk"].call_wrapped(*[True] * len(primals))
-    _, _, forwarded = parameters["out_trees"]()
-    run = _evaluate(traced, closed_over)
-    outputs = len(jaxpr.out_avals)
+    jaxpr, closed_over = parameters["call_jaxpr"], parameters["num_consts"]
+    count, outputs = len(jaxpr.in_avals) - closed_over, len(jaxpr.out_avals)
+    (traced, constants), more = _most_perturbed(
+        lambda known: parameters["fwd_jaxpr_thunk"].call_wrapped(*(not k for k in known)), count
+    )
+    run = _evaluate(traced, constants)
+    forwarded = parameters["out_trees"]()[2]
 
     def forward(*arguments: Any) -> list[Any]:
         # JAX leaves residuals that are arguments out; here all of them are results.
-        own, found = _split(run(*arguments), -outputs)
-        of_forward = iter(own)
-        residuals = [
-            next(of_forward) if index is None else arguments[index - constants]
-            for index in forwarded
-        ]
-        return [*residuals, *found]
+        results = run(*arguments[closed_over:])
+        own = iter(results[: len(results) - outputs])
+        residuals = [next(own) if i is None else arguments[i] for i in forwarded]
+        return [*residuals, *results[len(results) - outputs :]]
 
-    fwd = trace(forward, primals)
+    fwd = trace(forward, jaxpr.in_avals)
     residuals = len(fwd.out_avals) - outputs
     zeros: list[bool] = []
 
     def backward(*arguments: Any) -> list[Any]:
-        cotangents = parameters["bwd"].call_wrapped(*arguments)
+        found = parameters["bwd"].call_wrapped(*arguments)
+        # JAX 0.12 returns the logs of the backward pass beside the cotangents.
+        has_logs = len(found) == 2 and isinstance(found[0], (list, tuple))
+        cotangents = (found[0] if has_logs else found)[more:]
         zeros[:] = [type(cotangent) is ad.Zero for cotangent in cotangents]
         return [cotangent for cotangent in cotangents if type(cotangent) is not ad.Zero]
 
-    cts = [aval.to_tangent_aval() for aval in jaxpr.out_avals]
-    bwd = trace(backward, [*fwd.out_avals[:residuals], *cts])
-    return RuleParts(jaxprs={"fwd": fwd, "bwd": bwd}, residuals=residuals, zeros=tuple(zeros))
+    cotangents = [aval.to_tangent_aval() for aval in jaxpr.out_avals]
+    bwd = trace(backward, [*fwd.out_avals[:residuals], *cotangents])
+    return RuleParts(
+        jaxprs={"fwd": fwd, "bwd": bwd},
+        constants=closed_over + more,
+        residuals=residuals,
+        zeros=tuple(zeros),
+    )
 
 
-def _split(items: Sequence[Any], at: int) -> tuple[Sequence[Any], Sequence[Any]]:
-    at = at if at >= 0 else len(items) + at
-    return items[:at], items[at:]
+def _most_perturbed(call: Callable[[list[bool]], Any], count: int) -> tuple[Any, int]:
+    """Returns what `call` gives for as few zero tangents as it takes, and how many those are.
+
+    A call inside another rule is traced once more, after which values that it closes over are
+    arguments like any other, the first ones; it refuses to be differentiated by them.
+    """
+    for zeros in range(count):
+        try:
+            return call([i < zeros for i in range(count)]), zeros
+        except CustomVJPException:
+            continue
+    return call([True] * count), count
 
 
 def _evaluate(jaxpr: Any, constants: Sequence[Any]) -> Callable[..., list[Any]]:

@@ -78,7 +78,6 @@ def _stored(target: _Target, rule: RecordedRule) -> MarkedRule:
     mark = MarkedRule(
         kind=rule.kind,
         name=rule.name,
-        constants=rule.constants,
         parameters=rule.parameters,
         reason=rule.reason,
     )
@@ -96,6 +95,7 @@ def _stored(target: _Target, rule: RecordedRule) -> MarkedRule:
         jvp=names.get("jvp"),
         forward=names.get("fwd"),
         backward=names.get("bwd"),
+        constants=rule.parts.constants,
         residuals=rule.parts.residuals,
         zeros=rule.parts.zeros,
     )

@@ -55,7 +55,6 @@ class RecordedRule:
       number: Part of the marked function's symbol.
       kind: What is known about the rule.
       name: The library's or the author's name of the function.
-      constants: How many arguments have no derivative.
       parts: What is to be stored.
       parameters: Static parameters of a primitive, as a literal.
       reason: Why nothing can be stored, for kind OPAQUE.
@@ -65,7 +64,6 @@ class RecordedRule:
     number: int
     kind: RuleKind
     name: str
-    constants: int = 0
     parts: RuleParts = field(default_factory=RuleParts)
     parameters: str = ""
     reason: str = ""
@@ -150,12 +148,12 @@ class RuleRecorder:
         kind: RuleKind,
         trace_parts: Callable[[dict[str, Any]], RuleParts],
     ) -> RecordedRule:
-        jaxpr, constants = parameters["call_jaxpr"], parameters["num_consts"]
-        library_name = None if constants else library_rules.library_function(jaxpr)
+        jaxpr, closed_over = parameters["call_jaxpr"], parameters["num_consts"]
+        library_name = None if closed_over else library_rules.library_function(jaxpr)
         if library_name is not None:
             return self._numbered((library_name, str(jaxpr)), RuleKind.LIBRARY, library_name)
         name = name_of(jaxpr)
-        return self._record(name, jaxpr, kind, lambda: trace_parts(parameters), constants)
+        return self._record(name, jaxpr, kind, lambda: trace_parts(parameters))
 
     def _record(
         self,
@@ -163,7 +161,6 @@ class RuleRecorder:
         jaxpr: Any,
         kind: RuleKind,
         parts_of: Callable[[], RuleParts],
-        constants: int = 0,
     ) -> RecordedRule:
         """Returns the rule of a call; calls with the same program and the same rule share one."""
         try:
@@ -173,10 +170,10 @@ class RuleRecorder:
         except TRACING_ERRORS as e:
             reason = f"tracing it raised {describe_error(e)}"
             key = (name, reason, fingerprint(jaxpr))
-            return self._numbered(key, RuleKind.OPAQUE, name, constants=constants, reason=reason)
+            return self._numbered(key, RuleKind.OPAQUE, name, reason=reason)
         programs = [fingerprint(part) for part in (jaxpr, *parts.jaxprs.values())]
-        key = (name, str(constants), str(parts.zeros), *programs)
-        return self._numbered(key, kind, name, constants=constants, parts=parts)
+        key = (name, str(parts.constants), str(parts.zeros), *programs)
+        return self._numbered(key, kind, name, parts=parts)
 
     def _numbered(
         self, key: tuple[str, ...], kind: RuleKind, name: str, **known: Any
