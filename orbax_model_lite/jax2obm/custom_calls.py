@@ -1,12 +1,19 @@
-"""Custom calls that a module may make without being asked: those whose meaning JAX guarantees.
+"""Custom calls: which ones a module makes, and which it may make without being asked.
 
 A custom call runs whatever code the process has registered under its name. The table is our own, so
 that it is the same in every reader; a test compares it with the lists of the supported versions.
+What else a module holds is counted in `facts`, which loading a function does without.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Final
+
+from jaxlib.mlir import ir
+
+from orbax_model_lite.jax2obm.module import operations, parse, string
 
 _LAPACK: Final = {
     "sd": "geev gees gehrd geqrf gesdd getrf gtsv orgqr potrf syevd sytrd trsm",
@@ -74,3 +81,27 @@ JAX keeps their form stable, which says nothing about what a stranger's kernel d
 
 GUARANTEED_CUSTOM_CALLS: Final = _CPU | _GPU | _TPU | _COMPILER | KERNEL_CUSTOM_CALLS
 """Every target that JAX 0.10 to 0.12 promise to keep, and the annotations of older modules."""
+
+
+def custom_calls(
+    source: bytes | str | ir.Module, *, where: str = "StableHLO module"
+) -> Counter[str]:
+    """Returns the targets of all custom calls in a module, with the number of each.
+
+    Args:
+      source: A portable artifact, MLIR text or a parsed module.
+      where: First words of an error message.
+
+    Raises:
+      InvalidBundleError: If bytes or text do not parse.
+      UnsupportedError: If the module is written at a newer version than this jaxlib knows.
+    """
+    module = source if isinstance(source, ir.Module) else parse(source, where=where)
+    return Counter(target for op in operations(module) for target in targets_of(op))
+
+
+def targets_of(operation: ir.Operation) -> Iterator[str]:
+    """Yields the target of an operation that is a custom call of any dialect; "" for no name."""
+    if operation.name.rpartition(".")[2].startswith("custom_call"):
+        name = "call_target_name"
+        yield string(operation.attributes[name]) if name in operation.attributes else ""

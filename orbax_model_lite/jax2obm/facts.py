@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from jax.extend.mlir import ir
 
 from orbax_model_lite.core.module_facts import ConstantFact, MeshFact, ModuleFacts
-from orbax_model_lite.jax2obm.custom_calls import GUARANTEED_CUSTOM_CALLS, KERNEL_CUSTOM_CALLS
+from orbax_model_lite.jax2obm.custom_calls import (
+    GUARANTEED_CUSTOM_CALLS,
+    KERNEL_CUSTOM_CALLS,
+    custom_calls,
+    targets_of,
+)
 from orbax_model_lite.jax2obm.locations import scope_of
 from orbax_model_lite.jax2obm.module import (
     mesh_axes,
     meshes,
     operations,
     parse,
-    string,
     version_of,
 )
 from orbax_model_lite.jax2obm.rule_marks import marked_rules
@@ -50,7 +54,7 @@ def facts(source: bytes | str | ir.Module, *, where: str = "StableHLO module") -
     found: list[ConstantFact] = []
     for operation in operations(module):
         names[operation.name] += 1
-        targets.update(_targets(operation))
+        targets.update(targets_of(operation))
         found.extend(_constants(operation))
     rules = Counter[str]()
     for rule in marked_rules(module):
@@ -70,30 +74,6 @@ def facts(source: bytes | str | ir.Module, *, where: str = "StableHLO module") -
         meshes=tuple(sorted(declared, key=lambda mesh: mesh.name)),
         has_manual_computations=bool(_MANUAL & names.keys() or _MANUAL_TARGETS & targets.keys()),
     )
-
-
-def custom_calls(
-    source: bytes | str | ir.Module, *, where: str = "StableHLO module"
-) -> Counter[str]:
-    """Returns the targets of all custom calls in a module, with the number of each.
-
-    Args:
-      source: A portable artifact, MLIR text or a parsed module.
-      where: First words of an error message.
-
-    Raises:
-      InvalidBundleError: If bytes or text do not parse.
-      UnsupportedError: If the module is written at a newer version than this jaxlib knows.
-    """
-    module = source if isinstance(source, ir.Module) else parse(source, where=where)
-    return Counter(target for op in operations(module) for target in _targets(op))
-
-
-def _targets(operation: ir.Operation) -> Iterator[str]:
-    """Yields the target of a custom call of any dialect; "" when it names none."""
-    if operation.name.rpartition(".")[2].startswith("custom_call"):
-        name = "call_target_name"
-        yield string(operation.attributes[name]) if name in operation.attributes else ""
 
 
 def _constants(operation: ir.Operation) -> Iterator[ConstantFact]:

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jax.extend.mlir import ir
-from jax.extend.mlir.dialects import chlo, mpmd, sdy, stablehlo
+# What jax.extend.mlir gives too; but jax.extend imports Pallas, which every load would wait for.
+from jaxlib.mlir import ir
+from jaxlib.mlir.dialects import chlo, mpmd, sdy, stablehlo
 
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 from orbax_model_lite.jax2obm._jax_private import register_dialects
