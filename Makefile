@@ -52,7 +52,7 @@ protos-clean: .tools/protoc/.ready
 	diff -r -x __init__.py -x __pycache__ .tools/generated/orbax_model_lite/_proto orbax_model_lite/_proto
 
 # Other versions
-.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-matrix
+.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-matrix kill-points
 test-old-protobufs: $(OLD_PROTOBUFS:%=.venvs/protobuf%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto || exit 1; done
 
@@ -70,6 +70,10 @@ test-exchange: .venv/.dev .venvs/python3.13/.ready
 test-matrix: $(MATRIX:%=.venvs/%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q $(PYTEST_ARGS) || exit 1; done
 	for a in $(^D); do for b in $(^D); do $(EXCHANGE) $$a $$b || exit 1; done; done
+
+# Saves that are killed, torn, interrupted or refused at every single step; tests try a slice.
+kill-points: .venv/.dev
+	.venv/bin/python -W error tests/core/fault_injection.py
 
 # Housekeeping
 .PHONY: format pins clean
