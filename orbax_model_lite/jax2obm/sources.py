@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,9 +19,11 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, map_leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 from orbax_model_lite.jax2obm.buffers import Index
-from orbax_model_lite.jax2obm.checkpoint.folder import CheckpointFolder, locate, read_folder
 from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
 from orbax_model_lite.jax2obm.stored import StoredArray
+
+if TYPE_CHECKING:
+    from orbax_model_lite.jax2obm.checkpoint.folder import CheckpointFolder
 
 
 class Source(Protocol):
@@ -68,7 +70,7 @@ def open_source(
     """
     if is_safetensors(path, mime_type):
         return _file(Path(path), step, item)
-    return _reader(read_folder(locate(path, step=step, item=item)))
+    return _reader(_folder(path, step, item))
 
 
 def is_safetensors(path: str | os.PathLike[str], mime_type: str | None) -> bool:
@@ -108,7 +110,7 @@ def weights_spec(
       UnsupportedError: If something in them is no array, or the MIME type is unknown.
     """
     if not is_safetensors(path, mime_type):
-        folder = read_folder(locate(path, step=step, item=item))
+        folder = _folder(path, step, item)
         if folder.is_ours:
             return map_leaves(lambda array: array.spec, folder.tree)
         source = _reader(folder)
@@ -143,7 +145,7 @@ def weights_names(
         with contextlib.closing(_file(Path(path), step, item)) as source:
             tree = source.tree
     else:
-        tree = read_folder(locate(path, step=step, item=item)).tree
+        tree = _folder(path, step, item).tree
     return [format_path(found) for found, _ in flatten_with_path(tree)]
 
 
@@ -170,6 +172,13 @@ def _file(path: Path, step: int | None, item: str | None) -> SafeTensorsReader:
             f"{found}; check the path, the MIME type and the choice of step or item"
         )
     return SafeTensorsReader(path)
+
+
+def _folder(path: str | os.PathLike[str], step: int | None, item: str | None) -> CheckpointFolder:
+    # A model whose weights are one file does not wait for this import.
+    from orbax_model_lite.jax2obm.checkpoint.folder import locate, read_folder
+
+    return read_folder(locate(path, step=step, item=item))
 
 
 def _reader(folder: CheckpointFolder) -> Source:

@@ -64,7 +64,7 @@ class Weights:
                 f"function {function_name!r}: expected weights as its first argument; "
                 "found no argument at all; bind it without weights"
             )
-        match = _lazy.load("orbax_model_lite.jax2obm.weights:match")
+        match = _lazy.load("orbax_model_lite.jax2obm.matching:match")
         return match(
             self.value(name),
             args[0],
@@ -96,7 +96,7 @@ class Weights:
                 "manifest; save them as a checkpoint"
             )
         read = _lazy.load(
-            "orbax_model_lite.jax2obm.weights:load_weights", purpose=f"reading weights {name!r}"
+            "orbax_model_lite.jax2obm.loading:load_weights", purpose=f"reading weights {name!r}"
         )
         path = self._bundle.resolve(value.data)
         return read(path, value.data.mime_type, **self._options)
