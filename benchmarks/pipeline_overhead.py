@@ -58,7 +58,7 @@ def with_jax(options: Options) -> list[Comparison]:
 
     def parts():
         x = functions["preprocess"](raw)["x"]
-        return functions["postprocess"](functions["serving_default"](bound, x))
+        return functions["postprocess"](functions["serving_default"](bound, x=x))
 
     functions, bound = dict(model.functions), model.weights
     return compare(options, "JAX processors", lambda: model(raw), parts, originals)
@@ -105,7 +105,7 @@ def with_tensorflow(options: Options) -> list[Comparison]:
 
     def parts():
         before = functions["preprocess"](raw)
-        logits = functions["serving_default"](bound, before["x"])
+        logits = functions["serving_default"](bound, x=before["x"])
         return functions["postprocess"](logits, before["text"])
 
     functions, bound = dict(model.functions), model.weights
