@@ -79,10 +79,11 @@ def test_missing_data_is_refused(checkpoint):
         load_weights(checkpoint)
 
 
-def test_a_chunk_that_is_missing_is_not_read_as_zeros(by_files):
+@pytest.mark.parametrize("to", ["host", "device"])
+def test_a_chunk_that_is_missing_is_not_read_as_zeros(by_files, to):
     (by_files / "a" / "0").unlink()
     with pytest.raises(InvalidBundleError, match="array 'a'"):
-        load_weights(by_files)
+        load_weights(by_files, to=to)
 
 
 def test_garbage_instead_of_data_is_refused(checkpoint):
@@ -258,12 +259,13 @@ class TestOutside:
         assert np.array_equal(load_weights(checkpoint)["a"], A)
 
 
-def test_an_array_that_is_larger_than_memory_is_refused(by_files):
+@pytest.mark.parametrize("to", ["host", "device"])
+def test_an_array_that_is_larger_than_memory_is_refused(by_files, to):
     zarray = json.loads((by_files / "a" / ".zarray").read_text())
     zarray |= {"shape": [1 << 50], "chunks": [1 << 50]}
     (by_files / "a" / ".zarray").write_text(json.dumps(zarray))
     with pytest.raises((UnsupportedError, InvalidBundleError), match="array 'a'"):
-        load_weights(by_files)
+        load_weights(by_files, to=to)
 
 
 def test_objects_in_an_array_are_refused_and_not_unpickled(by_files):
