@@ -16,10 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from orbax_model_lite._proto import bundle_info_pb2
-from orbax_model_lite.core import layout
+from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.tree import Tree, flatten_with_path, unflatten
@@ -151,11 +150,7 @@ def examples_data(examples: Iterable[tuple[str, Example]], platform: str) -> Dat
         for name, tolerance in example.tolerances.items():
             record.tolerances[name].relative = tolerance.relative
             record.tolerances[name].absolute = tolerance.absolute
-    return Data(
-        content=proto.SerializeToString(deterministic=True),
-        mime_type=layout.MIME_EXAMPLES,
-        version=layout.SUPPLEMENTAL_VERSION,
-    )
+    return records.to_data(proto, layout.MIME_EXAMPLES)
 
 
 def read_examples_record(payload: bytes) -> list[bundle_info_pb2.Example]:
@@ -164,13 +159,8 @@ def read_examples_record(payload: bytes) -> list[bundle_info_pb2.Example]:
     Raises:
       InvalidBundleError: If the bytes do not parse.
     """
-    try:
-        return list(bundle_info_pb2.Examples.FromString(payload).examples)
-    except DecodeError as e:
-        raise InvalidBundleError(
-            f"supplemental {layout.KEY_EXAMPLES!r}: expected an Examples record; found "
-            f"{len(payload)} bytes that do not parse; save the bundle again"
-        ) from e
+    where = f"supplemental {layout.KEY_EXAMPLES!r}"
+    return list(records.parsed(bundle_info_pb2.Examples(), payload, where).examples)
 
 
 def require_size(examples: Iterable[Example], limit_bytes: int) -> None:

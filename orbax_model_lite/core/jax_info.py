@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from google.protobuf import message
-
 from orbax_model_lite._proto import jax_supplemental_pb2 as jax_pb2
+from orbax_model_lite.core import records
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import JaxInfo
 from orbax_model_lite.core.graft import keep_unknown
@@ -35,13 +34,7 @@ def decode(raw: bytes, signature: Signature, where: str) -> tuple[JaxInfo, Signa
     Raises:
       InvalidBundleError: If it does not parse, or contradicts the signature.
     """
-    try:
-        proto = jax_pb2.Function.FromString(raw)
-    except message.DecodeError as e:
-        raise InvalidBundleError(
-            f"{where}, 'jax_specific_info': expected a serialized record; found {len(raw)} bytes "
-            "that do not parse; the bundle is damaged, copy or save it again"
-        ) from e
+    proto = records.parsed(jax_pb2.Function(), raw, f"{where}, 'jax_specific_info'")
     info = JaxInfo(
         name=proto.name,
         device_count=proto.nr_devices,

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from google.protobuf import message
-
 from orbax_model_lite._proto import bundle_info_pb2 as info_pb2
+from orbax_model_lite.core import records
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Leaf, Spec
@@ -27,13 +26,7 @@ def parse(raw: bytes, where: str) -> info_pb2.LogicalTypes:
     Raises:
       InvalidBundleError: If it does not parse.
     """
-    try:
-        return info_pb2.LogicalTypes.FromString(raw)
-    except message.DecodeError as e:
-        raise InvalidBundleError(
-            f"{where}: expected a record of logical types; found {len(raw)} bytes that do not "
-            "parse; the bundle is damaged, copy or save it again"
-        ) from e
+    return records.parsed(info_pb2.LogicalTypes(), raw, where)
 
 
 def decode(proto: info_pb2.LogicalTypes, signature: Signature, where: str) -> Signature:

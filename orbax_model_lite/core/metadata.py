@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, final
 
-from google.protobuf.message import DecodeError
-
 from orbax_model_lite._proto import bundle_info_pb2
-from orbax_model_lite.core import layout
+from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
-from orbax_model_lite.errors import InvalidBundleError, InvalidModelError
+from orbax_model_lite.errors import InvalidModelError
 
 
 @final
@@ -93,11 +91,7 @@ class Metadata:
             framework_versions=self.framework_versions,
             extra=self.extra,
         )
-        return Data(
-            content=proto.SerializeToString(deterministic=True),
-            mime_type=layout.MIME_METADATA,
-            version=layout.SUPPLEMENTAL_VERSION,
-        )
+        return records.to_data(proto, layout.MIME_METADATA)
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Metadata:
@@ -106,13 +100,8 @@ class Metadata:
         Raises:
           InvalidBundleError: If the bytes do not parse.
         """
-        try:
-            proto = bundle_info_pb2.Metadata.FromString(payload)
-        except DecodeError as e:
-            raise InvalidBundleError(
-                f"supplemental {layout.KEY_METADATA!r}: expected a Metadata record; found "
-                f"{len(payload)} bytes that do not parse; save the bundle again"
-            ) from e
+        where = f"supplemental {layout.KEY_METADATA!r}"
+        proto = records.parsed(bundle_info_pb2.Metadata(), payload, where)
         named = {f.name for f in fields(cls)}
         return cls(
             name=proto.name,

@@ -10,12 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
-from google.protobuf.message import DecodeError
-
 from orbax_model_lite._proto import bundle_info_pb2
-from orbax_model_lite.core import layout
+from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
-from orbax_model_lite.errors import InvalidBundleError
 
 
 @final
@@ -98,11 +95,7 @@ class ModuleFacts:
             meshes=[_mesh_to_proto(mesh) for mesh in self.meshes],
             has_manual_computations=self.has_manual_computations,
         )
-        return Data(
-            content=proto.SerializeToString(deterministic=True),
-            mime_type=layout.MIME_MODULE_FACTS,
-            version=layout.SUPPLEMENTAL_VERSION,
-        )
+        return records.to_data(proto, layout.MIME_MODULE_FACTS)
 
     @classmethod
     def from_payload(cls, payload: bytes) -> ModuleFacts:
@@ -111,13 +104,8 @@ class ModuleFacts:
         Raises:
           InvalidBundleError: If the bytes do not parse.
         """
-        try:
-            proto = bundle_info_pb2.ModuleFacts.FromString(payload)
-        except DecodeError as e:
-            raise InvalidBundleError(
-                f"supplemental {layout.KEY_MODULE_FACTS!r}: expected a ModuleFacts record; found "
-                f"{len(payload)} bytes that do not parse; save the bundle again"
-            ) from e
+        where = f"supplemental {layout.KEY_MODULE_FACTS!r}"
+        proto = records.parsed(bundle_info_pb2.ModuleFacts(), payload, where)
         return cls(
             stablehlo_version=proto.stablehlo_version,
             custom_calls=dict(proto.custom_calls),

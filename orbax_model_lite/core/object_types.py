@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from google.protobuf import message
-
 from orbax_model_lite._proto.bundle_info_pb2 import LogicalTypes, ObjectTypes
-from orbax_model_lite.core import layout, logical_types
+from orbax_model_lite.core import layout, logical_types, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction
 from orbax_model_lite.core.graft import keep_unknown
@@ -34,13 +32,8 @@ def decode(raw: bytes) -> Names:
     Raises:
       InvalidBundleError: If the record does not parse.
     """
-    try:
-        return ObjectTypes.FromString(raw).objects
-    except message.DecodeError as e:
-        raise InvalidBundleError(
-            f"supplemental {layout.KEY_LOGICAL_TYPES!r}: expected a record of logical types; found "
-            f"{len(raw)} bytes that do not parse; the bundle is damaged, copy or save it again"
-        ) from e
+    where = f"supplemental {layout.KEY_LOGICAL_TYPES!r}"
+    return records.parsed(ObjectTypes(), raw, where).objects
 
 
 def encode(objects: Mapping[str, Object], before: bytes = b"") -> Data | None:

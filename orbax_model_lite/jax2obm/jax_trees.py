@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, final
 
-from google.protobuf.message import DecodeError
 from jax.sharding import NamedSharding, PartitionSpec
 
 from orbax_model_lite._proto import bundle_info_pb2 as info_pb2
-from orbax_model_lite.core import layout
+from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.tree import Path, format_path
-from orbax_model_lite.errors import InvalidBundleError, InvalidModelError
+from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm.shardings import MeshAxes, MeshAxis, mesh_axes
 from orbax_model_lite.jax2obm.trees import Kinds, NodeKind
 
@@ -77,11 +76,7 @@ class JaxTrees:
             symbolic_constraints=self.constraints,
             argument_names=self.argument_names,
         )
-        return Data(
-            content=proto.SerializeToString(deterministic=True),
-            mime_type=layout.MIME_JAX_TREES,
-            version=layout.SUPPLEMENTAL_VERSION,
-        )
+        return records.to_data(proto, layout.MIME_JAX_TREES)
 
     @classmethod
     def from_payload(cls, payload: bytes, where: str) -> JaxTrees:
@@ -90,13 +85,8 @@ class JaxTrees:
         Raises:
           InvalidBundleError: If the bytes do not parse.
         """
-        try:
-            proto = info_pb2.JaxTrees.FromString(payload)
-        except DecodeError as e:
-            raise InvalidBundleError(
-                f"{where}: supplemental {layout.KEY_JAX_TREES!r}: expected a JaxTrees record; "
-                f"found {len(payload)} bytes that do not parse; get an undamaged copy"
-            ) from e
+        place = f"{where}: supplemental {layout.KEY_JAX_TREES!r}"
+        proto = records.parsed(info_pb2.JaxTrees(), payload, place)
         return cls(
             axes=tuple(
                 MeshAxis(name=axis.name, size=axis.size, axis_type=axis.axis_type)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
-
-from google.protobuf.message import DecodeError, Message
 
 from orbax_model_lite._proto import bundle_info_pb2, tf_handle_pb2
-from orbax_model_lite.core import layout
+from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction, ShloFunction
 from orbax_model_lite.core.tree import flatten_with_path
 from orbax_model_lite.core.value import Object
-from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, unknown_name
+from orbax_model_lite.errors import InvalidModelError, unknown_name
 from orbax_model_lite.orchestration.records import Pipeline, Stage
 from orbax_model_lite.orchestration.wiring import StageInterface
 
 ReadBytes = Callable[[Data], bytes]
+
+_NAMES = "names of inputs"
 
 
 def stage_interfaces(
@@ -70,26 +69,12 @@ def parameter_names(function: ConcreteFunction, read: ReadBytes) -> tuple[str | 
         supplemental = function.supplementals.get(layout.KEY_JAX_TREES)
         if supplemental is None:
             return ()
-        trees = _parsed(bundle_info_pb2.JaxTrees(), read(supplemental.data))
+        trees = records.parsed(bundle_info_pb2.JaxTrees(), read(supplemental.data), _NAMES)
         return tuple(name or None for name in trees.argument_names)
     if layout.canonical_mime_type(function.mime_type) != layout.MIME_TF_FUNCTION:
         return ()
-    handle = _parsed(tf_handle_pb2.TfConcreteFunctionHandle(), read(function.body))
+    handle = records.parsed(tf_handle_pb2.TfConcreteFunctionHandle(), read(function.body), _NAMES)
     return _by_argument(tuple(handle.input_names), function)
-
-
-_M = TypeVar("_M", bound=Message)
-
-
-def _parsed(message: _M, payload: bytes) -> _M:
-    try:
-        message.ParseFromString(payload)
-    except DecodeError as e:
-        raise InvalidBundleError(
-            f"names of inputs: expected a serialized {type(message).__name__}; found "
-            f"{len(payload)} bytes that do not parse; the bundle is damaged, save it again"
-        ) from e
-    return message
 
 
 def _by_argument(flat_names: tuple[str, ...], function: ConcreteFunction) -> tuple[str | None, ...]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from orbax_model_lite._proto import (
     legacy_orchestration_pb2,
     orchestration_pb2,
     simple_orchestration_pb2,
 )
-from orbax_model_lite.core import layout
+from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, UnsupportedError
 from orbax_model_lite.orchestration.records import (
@@ -34,7 +34,7 @@ def to_data(orchestration: Orchestration) -> Data:
     """Returns the record as the payload of the bundle's "orchestration" supplemental."""
     simple = _simple(orchestration)
     if simple is not None:
-        return _payload(simple, layout.MIME_SIMPLE_ORCHESTRATION)
+        return records.to_data(simple, layout.MIME_SIMPLE_ORCHESTRATION)
     proto = orchestration_pb2.Pipelines.FromString(orchestration.origin)
     proto.ClearField("name_to_pipeline")
     proto.ClearField("default_pipeline_name")
@@ -42,7 +42,7 @@ def to_data(orchestration: Orchestration) -> Data:
         proto.name_to_pipeline[name].CopyFrom(_pipeline_to_proto(pipeline))
     if orchestration.default is not None:
         proto.default_pipeline_name = orchestration.default
-    return _payload(proto, layout.MIME_PIPELINES)
+    return records.to_data(proto, layout.MIME_PIPELINES)
 
 
 def from_data(payload: bytes, mime_type: str | None) -> Orchestration:
@@ -71,27 +71,11 @@ def from_data(payload: bytes, mime_type: str | None) -> Orchestration:
     )
 
 
-def _payload(proto: Message, mime_type: str) -> Data:
-    return Data(
-        content=proto.SerializeToString(deterministic=True),
-        mime_type=mime_type,
-        version=layout.SUPPLEMENTAL_VERSION,
-    )
-
-
 _M = TypeVar("_M", bound=Message)
 
 
 def _parse(message: _M, payload: bytes) -> _M:
-    try:
-        message.ParseFromString(payload)
-    except DecodeError as e:
-        raise InvalidBundleError(
-            f"supplemental {layout.KEY_ORCHESTRATION!r}: expected a serialized "
-            f"{type(message).__name__}; found {len(payload)} bytes that do not parse ({e}); "
-            "save the bundle again"
-        ) from e
-    return message
+    return records.parsed(message, payload, f"supplemental {layout.KEY_ORCHESTRATION!r}")
 
 
 def _is_pipelines(mime_type: str) -> bool:
