@@ -37,7 +37,7 @@ def parsed(message: _M, payload: bytes, where: str) -> _M:
         message.ParseFromString(payload)
     except DecodeError as e:
         raise InvalidBundleError(
-            f"{where}: expected a record of type {type(message).__name__}; found {len(payload)} bytes "
-            "that do not parse; the bundle is damaged, copy or save it again"
+            f"{where}: expected a record of type {type(message).__name__}; found {len(payload)} "
+            "bytes that do not parse; the bundle is damaged, copy or save it again"
         ) from e
     return message
