@@ -1,7 +1,7 @@
 """What is recorded about a StableHLO module: custom calls, operations, constants, rules, meshes.
 
 The record is plain, so that a bundle can be shown without a framework. Computing the facts from a
-module needs MLIR and is in `jax2obm.facts`.
+module needs MLIR and is in `stablehlo.facts`.
 """
 
 from __future__ import annotations

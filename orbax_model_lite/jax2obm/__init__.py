@@ -1,9 +1,8 @@
 """Everything that knows JAX, both directions.
 
 To a bundle: `convert` makes a function of the format, `save_weights` writes arrays. From a bundle:
-`JaxEngine` binds a function to a callable, `load_weights` and `match` give it its weights. The
-module `facts` tells what a program holds without running it. Each name is imported on first use,
-so that running a function does not import what converting one takes.
+`JaxEngine` binds a function to a callable, `load_weights` and `match` give it its weights. Each
+name is imported on first use, so that running a function does not import what converting takes.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from orbax_model_lite.jax2obm.engine import JaxEngine
     from orbax_model_lite.jax2obm.hoisting import hoist_constants
     from orbax_model_lite.jax2obm.matching import match
-    from orbax_model_lite.jax2obm.rule_marks import marked_rules
-    from orbax_model_lite.jax2obm.trees import make_plain, plain
     from orbax_model_lite.jax2obm.weights import load_weights, save_weights, weights_spec
 
 _PLACES = {
@@ -30,10 +27,7 @@ _PLACES = {
     "hoist_constants": "hoisting",
     "load_weights": "weights",
     "locate": "checkpoint.folder",
-    "make_plain": "trees",
-    "marked_rules": "rule_marks",
     "match": "matching",
-    "plain": "trees",
     "save_weights": "weights",
     "weights_spec": "weights",
 }
@@ -45,10 +39,7 @@ __all__ = [
     "hoist_constants",
     "load_weights",
     "locate",
-    "make_plain",
-    "marked_rules",
     "match",
-    "plain",
     "save_weights",
     "weights_spec",
 ]

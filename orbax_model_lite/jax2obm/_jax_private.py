@@ -1,7 +1,8 @@
-"""The names of JAX and jaxlib that have no public spelling; each may move in any release.
+"""The names of JAX that have no public spelling; each may move in any release.
 
-Nothing else in this package spells a private name of JAX. Each one exists in JAX 0.10 and 0.12 and
-has a test, so that a new version that moves it is noticed there.
+Nothing else in this package spells a private name of JAX (one of jaxlib is in
+`stablehlo`). Each one exists in JAX 0.10 and 0.12 and has a test, so that a new version that moves
+it is noticed there.
 """
 
 from __future__ import annotations
@@ -14,11 +15,7 @@ import jax.export
 # What JAX raises where a custom_vjp is to be differentiated by a value that it closes over.
 from jax._src.interpreters.ad import CustomVJPException
 
-# MLIR's own dialects (func above all) can be read from text only where they are registered; the
-# public alternative, jax.interpreters.mlir.make_ir_context, takes half a second at its first call.
-from jaxlib.mlir._mlir_libs._jax_mlir_ext import register_dialects
-
-__all__ = ["CustomVJPException", "export_with_rules", "register_dialects", "static_arguments"]
+__all__ = ["CustomVJPException", "export_with_rules", "static_arguments"]
 
 
 def static_arguments(function: Callable[..., Any]) -> tuple[tuple[int, ...], tuple[str, ...]]:

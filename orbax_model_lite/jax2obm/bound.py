@@ -22,10 +22,10 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
-from orbax_model_lite.jax2obm import keys
-from orbax_model_lite.jax2obm.adapting import adapted
-from orbax_model_lite.jax2obm.arguments import Parameters, callable_order, callable_tree
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
+from orbax_model_lite.jaxtypes import keys
+from orbax_model_lite.jaxtypes.adapting import adapted
+from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
 
 MOST_VARIANTS = 512
 """Trees and shapes that one function keeps compiled; at the next one all are let go."""

@@ -16,7 +16,7 @@ from orbax_model_lite.errors import (
     SignatureMismatchError,
     UnsupportedError,
 )
-from orbax_model_lite.jax2obm.arguments import Parameters
+from orbax_model_lite.jaxtypes.arguments import Parameters
 
 CALL_ERRORS = (
     TypeError,

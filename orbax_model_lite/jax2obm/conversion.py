@@ -21,12 +21,13 @@ from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import unflatten
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm import layouts, shapes, shardings
+from orbax_model_lite.jax2obm import layouts
 from orbax_model_lite.jax2obm.constants import check_constants
-from orbax_model_lite.jax2obm.facts import facts
-from orbax_model_lite.jax2obm.jax_trees import JaxTrees, kinds_by_text, placements, shared_axes
 from orbax_model_lite.jax2obm.lowering import lower
 from orbax_model_lite.jax2obm.plain_call import PlainCall, plain_call
+from orbax_model_lite.jaxtypes import shapes, shardings
+from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, kinds_by_text, placements, shared_axes
+from orbax_model_lite.stablehlo.facts import facts
 
 
 def convert(

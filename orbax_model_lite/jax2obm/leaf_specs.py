@@ -17,8 +17,8 @@ import numpy as np
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec, dim_names
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm import keys
-from orbax_model_lite.jax2obm.shapes import DimScope, parse_shorthand, scope_constraints, to_struct
+from orbax_model_lite.jaxtypes import keys
+from orbax_model_lite.jaxtypes.shapes import DimScope, parse_shorthand, scope_constraints, to_struct
 
 
 @final

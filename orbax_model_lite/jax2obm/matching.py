@@ -24,7 +24,7 @@ from orbax_model_lite.core.tree import (
     unflatten,
 )
 from orbax_model_lite.errors import ObmError, SignatureMismatchError, UnknownNameError
-from orbax_model_lite.jax2obm import keys
+from orbax_model_lite.jaxtypes import keys
 
 _MOST_NAMED: Final = 100
 

@@ -13,14 +13,14 @@ from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm.facts import facts
-from orbax_model_lite.jax2obm.jax_trees import JaxTrees, Placement
-from orbax_model_lite.jax2obm.shardings import (
+from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, Placement
+from orbax_model_lite.jaxtypes.shardings import (
     MeshAxes,
     MeshAxis,
     invented_axes,
     to_partition_spec,
 )
+from orbax_model_lite.stablehlo.facts import facts
 
 
 def mesh_for(

@@ -18,9 +18,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Path, format_path
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.jax2obm import keys
 from orbax_model_lite.jax2obm.buffers import Index, whole
 from orbax_model_lite.jax2obm.stored import static_shape
+from orbax_model_lite.jaxtypes import keys
 
 Placer: TypeAlias = Callable[[Path], Sharding | None]
 """Gives the sharding of a leaf by its path; None leaves the choice to JAX."""

@@ -25,10 +25,10 @@ from orbax_model_lite.core.tree import (
 )
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm._jax_private import static_arguments
-from orbax_model_lite.jax2obm.jax_trees import input_name
 from orbax_model_lite.jax2obm.leaf_specs import in_scope, traced_specs, with_sharding
-from orbax_model_lite.jax2obm.shapes import DimScope
-from orbax_model_lite.jax2obm.trees import Kinds, NodeKind, make_plain
+from orbax_model_lite.jaxtypes.jax_trees import input_name
+from orbax_model_lite.jaxtypes.shapes import DimScope
+from orbax_model_lite.jaxtypes.trees import Kinds, NodeKind, make_plain
 
 
 @final

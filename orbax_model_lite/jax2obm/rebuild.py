@@ -24,7 +24,7 @@ from orbax_model_lite.core.function import JaxInfo, ShloFunction
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Leaf, Spec, dim_names
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, UnsupportedError
-from orbax_model_lite.jax2obm.shapes import DimScope, to_struct
+from orbax_model_lite.jaxtypes.shapes import DimScope, to_struct
 
 Shardings = Sequence[NamedSharding | None]
 

@@ -20,16 +20,16 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import func
 
 from orbax_model_lite.jax2obm._jax_private import export_with_rules
-from orbax_model_lite.jax2obm.module import functions, meshes, parse, symbol_name
-from orbax_model_lite.jax2obm.rule_marks import (
+from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
+from orbax_model_lite.jax2obm.rules import RecordedRule, RuleRecorder, describe_error
+from orbax_model_lite.stablehlo.module import functions, meshes, parse, symbol_name
+from orbax_model_lite.stablehlo.rule_marks import (
     MarkedRule,
     RuleKind,
     function_name,
     rule_number,
     set_mark,
 )
-from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
-from orbax_model_lite.jax2obm.rules import RecordedRule, RuleRecorder, describe_error
 
 _WRAPPED_MAIN = "_wrapped_jax_export_main"
 

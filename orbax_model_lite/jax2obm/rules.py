@@ -22,18 +22,18 @@ from jax.interpreters import mlir
 
 from orbax_model_lite.jax2obm import library_rules, primitive_rules
 from orbax_model_lite.jax2obm.jaxprs import fingerprint, name_of
-from orbax_model_lite.jax2obm.rule_marks import (
-    FRONTEND_ATTRIBUTES,
-    RuleKind,
-    function_name,
-    stop_gradient_attribute,
-)
 from orbax_model_lite.jax2obm.rule_parts import (
     TRACING_ERRORS,
     RuleParts,
     jvp_parts,
     trace,
     vjp_parts,
+)
+from orbax_model_lite.stablehlo.rule_marks import (
+    FRONTEND_ATTRIBUTES,
+    RuleKind,
+    function_name,
+    stop_gradient_attribute,
 )
 
 MAX_DEPTH = 4

@@ -17,7 +17,7 @@ from orbax_model_lite.core.spec import dim_names
 from orbax_model_lite.core.tree import flatten_with_path, map_leaves
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm.plain_call import PlainCall
-from orbax_model_lite.jax2obm.shapes import DimScope
+from orbax_model_lite.jaxtypes.shapes import DimScope
 
 _COMPARISON = re.compile(r"comparison '(?P<left>.+?)' (?P<how>>=|<=|==|!=|>|<) '(?P<right>.+?)' is")
 _REMAINDER = re.compile(r"[Rr]emainder mod\((?P<what>.+), (?P<by>- ?\d+|\w+)\) should be 0")

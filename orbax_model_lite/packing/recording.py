@@ -14,7 +14,7 @@ from orbax_model_lite.core import examples as core_examples
 from orbax_model_lite.core.examples import Tolerance
 from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm import plain
+from orbax_model_lite.jaxtypes import plain
 from orbax_model_lite.orchestration import Orchestration, StageInterface, plan
 from orbax_model_lite.packing.author import Example, as_call, is_tensorflow
 

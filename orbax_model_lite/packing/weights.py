@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias, final
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.value import ExternalValue, convert_path_to_value
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm import load_weights, plain, save_weights, weights_spec
+from orbax_model_lite.jax2obm import load_weights, save_weights, weights_spec
+from orbax_model_lite.jaxtypes import plain
 
 WeightsFormat: TypeAlias = Literal["orbax", "safetensors"]
 

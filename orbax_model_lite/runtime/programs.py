@@ -22,7 +22,7 @@ def check_programs(bundle: Bundle) -> list[Finding]:
       InvalidBundleError: If a module or a record does not parse.
       MissingDependencyError: If JAX is not installed.
     """
-    compute = _lazy.load("orbax_model_lite.jax2obm.facts:facts", purpose="checking programs")
+    compute = _lazy.load("orbax_model_lite.stablehlo.facts:facts", purpose="checking programs")
     findings = []
     for name, function in _modules(bundle):
         supplemental = function.supplementals.get(layout.KEY_MODULE_FACTS)

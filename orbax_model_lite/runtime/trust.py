@@ -56,8 +56,8 @@ def require_module(name: str, module: bytes, trust: Trust) -> None:
       InvalidBundleError: If it is not a portable artifact.
       UnsupportedError: If it is written at a newer StableHLO than this jaxlib knows.
     """
-    custom_calls = _lazy.load("orbax_model_lite.jax2obm.custom_calls:custom_calls")
-    guaranteed = _lazy.load("orbax_model_lite.jax2obm.custom_calls:GUARANTEED_CUSTOM_CALLS")
+    custom_calls = _lazy.load("orbax_model_lite.stablehlo.custom_calls:custom_calls")
+    guaranteed = _lazy.load("orbax_model_lite.stablehlo.custom_calls:GUARANTEED_CUSTOM_CALLS")
     found = custom_calls(module, where=f"function {name!r}")
     refused = sorted(set(found) - set(guaranteed) - set(trust.custom_calls))
     if refused:

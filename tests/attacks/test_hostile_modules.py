@@ -51,7 +51,7 @@ HIDDEN = {
 
 def artifact(text: str) -> bytes:
     """Returns the portable artifact of a module's text."""
-    from orbax_model_lite.jax2obm import module
+    from orbax_model_lite.stablehlo import module
 
     return module.serialize(module.parse(text))
 
@@ -106,7 +106,7 @@ def test_the_table_of_custom_calls_has_what_jax_promises_and_annotations_of_olde
     # JAX has no public name for its list; the test is where a change of it is noticed.
     from jax._src.export import _export
 
-    from orbax_model_lite.jax2obm.custom_calls import GUARANTEED_CUSTOM_CALLS
+    from orbax_model_lite.stablehlo.custom_calls import GUARANTEED_CUSTOM_CALLS
 
     promised = set(_export._CUSTOM_CALL_TARGETS_GUARANTEED_STABLE)
     assert promised <= GUARANTEED_CUSTOM_CALLS

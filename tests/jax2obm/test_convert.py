@@ -17,9 +17,9 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from orbax_model_lite.core import layout
 from orbax_model_lite.errors import InvalidModelError, UnsupportedError
 from orbax_model_lite.jax2obm import convert
-from orbax_model_lite.jax2obm.jax_trees import JaxTrees
-from orbax_model_lite.jax2obm.module import text, version_of
-from orbax_model_lite.jax2obm.trees import NodeKind
+from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
+from orbax_model_lite.jaxtypes.trees import NodeKind
+from orbax_model_lite.stablehlo.module import text, version_of
 
 pytestmark = pytest.mark.frameworks
 

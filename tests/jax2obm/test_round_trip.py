@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orbax_model_lite.core.tree import leaves
-from orbax_model_lite.jax2obm import convert, plain
-from orbax_model_lite.jax2obm.trees import make_plain
+from orbax_model_lite.jax2obm import convert
+from orbax_model_lite.jaxtypes import plain
+from orbax_model_lite.jaxtypes.trees import make_plain
 
 pytestmark = pytest.mark.frameworks
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from orbax_model_lite import core, jax2obm
-from orbax_model_lite.jax2obm.module import functions, parse, text
-from orbax_model_lite.jax2obm.rule_marks import RuleKind, marked_rules
+from orbax_model_lite.stablehlo.module import functions, parse, text
+from orbax_model_lite.stablehlo.rule_marks import RuleKind, marked_rules
 
 pytestmark = pytest.mark.frameworks
 

@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from jax.extend.mlir import ir
 
 from orbax_model_lite.core.module_facts import ConstantFact, MeshFact, ModuleFacts
-from orbax_model_lite.jax2obm.custom_calls import (
+from orbax_model_lite.stablehlo.custom_calls import (
     GUARANTEED_CUSTOM_CALLS,
     KERNEL_CUSTOM_CALLS,
     custom_calls,
     targets_of,
 )
-from orbax_model_lite.jax2obm.locations import scope_of
-from orbax_model_lite.jax2obm.module import (
+from orbax_model_lite.stablehlo.locations import scope_of
+from orbax_model_lite.stablehlo.module import (
     mesh_axes,
     meshes,
     operations,
     parse,
     version_of,
 )
-from orbax_model_lite.jax2obm.rule_marks import marked_rules
+from orbax_model_lite.stablehlo.rule_marks import marked_rules
 
 __all__ = ["GUARANTEED_CUSTOM_CALLS", "KERNEL_CUSTOM_CALLS", "custom_calls", "facts"]
 

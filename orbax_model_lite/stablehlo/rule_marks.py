@@ -14,7 +14,7 @@ from typing import final
 from jax.extend.mlir import ir
 
 from orbax_model_lite.errors import InvalidBundleError
-from orbax_model_lite.jax2obm.module import functions, operations, parse, string
+from orbax_model_lite.stablehlo.module import functions, operations, parse, string
 
 FRONTEND_ATTRIBUTES = "mhlo.frontend_attributes"
 RULE = "obm.rule"

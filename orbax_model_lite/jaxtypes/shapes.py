@@ -18,7 +18,7 @@ import jax.export
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Dim, Spec
 from orbax_model_lite.errors import InvalidModelError, UnsupportedError
-from orbax_model_lite.jax2obm import keys
+from orbax_model_lite.jaxtypes import keys
 
 _SHORTHAND = re.compile(r"\s*(?P<dtype>[A-Za-z][\w<>]*)?\s*\[(?P<dims>.*)\]\s*", re.DOTALL)
 _SHORT_DTYPES = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import jax
 from jax.extend.mlir import ir
 
-from orbax_model_lite.jax2obm.module import operations
+from orbax_model_lite.stablehlo.module import operations
 
 
 def strip_file_positions(module: ir.Module, *, has_frames: bool | None = None) -> None:

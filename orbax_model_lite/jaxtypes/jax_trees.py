@@ -17,8 +17,8 @@ from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.tree import Path, format_path
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm.shardings import MeshAxes, MeshAxis, mesh_axes
-from orbax_model_lite.jax2obm.trees import Kinds, NodeKind
+from orbax_model_lite.jaxtypes.shardings import MeshAxes, MeshAxis, mesh_axes
+from orbax_model_lite.jaxtypes.trees import Kinds, NodeKind
 
 
 @final

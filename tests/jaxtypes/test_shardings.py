@@ -13,7 +13,7 @@ from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionS
 
 from orbax_model_lite._proto.sharding_pb2 import OpSharding
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm.shardings import (
+from orbax_model_lite.jaxtypes.shardings import (
     MeshAxis,
     device_tiles,
     invented_axes,

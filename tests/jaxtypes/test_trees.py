@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from orbax_model_lite.core.tree import flatten_with_path, map_leaves
 from orbax_model_lite.core.tree import leaves as plain_leaves
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm import plain
-from orbax_model_lite.jax2obm.trees import NodeKind, is_leaf, make_plain
+from orbax_model_lite.jaxtypes import plain
+from orbax_model_lite.jaxtypes.trees import NodeKind, is_leaf, make_plain
 
 pytestmark = pytest.mark.frameworks
 

@@ -11,7 +11,7 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import stablehlo
 
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.jax2obm.module import mesh_axes, meshes, operations
+from orbax_model_lite.stablehlo.module import mesh_axes, meshes, operations
 
 _ATTRIBUTE = "replica_groups"
 

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError
-from orbax_model_lite.jax2obm.jax_trees import (
+from orbax_model_lite.jaxtypes.jax_trees import (
     JaxTrees,
     Placement,
     input_name,
     path_text,
     shared_axes,
 )
-from orbax_model_lite.jax2obm.shardings import MeshAxis
-from orbax_model_lite.jax2obm.trees import NodeKind
+from orbax_model_lite.jaxtypes.shardings import MeshAxis
+from orbax_model_lite.jaxtypes.trees import NodeKind
 
 pytestmark = pytest.mark.frameworks
 

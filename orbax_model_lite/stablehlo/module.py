@@ -20,7 +20,7 @@ from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import chlo, mpmd, sdy, stablehlo
 
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm._jax_private import register_dialects
+from orbax_model_lite.stablehlo._jaxlib_private import register_dialects
 
 TARGET_VERSION = "1.15.0"
 """StableHLO version that every module is written at: the one that the oldest supported JAX writes.

@@ -26,9 +26,9 @@ from orbax_model_lite.core.tree import (
     unflatten,
 )
 from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError, UnsupportedError
-from orbax_model_lite.jax2obm.jax_trees import input_name
-from orbax_model_lite.jax2obm.shapes import from_aval
-from orbax_model_lite.jax2obm.trees import make_plain
+from orbax_model_lite.jaxtypes.jax_trees import input_name
+from orbax_model_lite.jaxtypes.shapes import from_aval
+from orbax_model_lite.jaxtypes.trees import make_plain
 
 _MOST_LINES = 3
 

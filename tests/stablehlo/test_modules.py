@@ -14,9 +14,9 @@ import pytest
 
 from orbax_model_lite import jax2obm
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm.custom_calls import GUARANTEED_CUSTOM_CALLS, custom_calls
-from orbax_model_lite.jax2obm.facts import facts
-from orbax_model_lite.jax2obm.module import parse, text, version_of
+from orbax_model_lite.stablehlo.custom_calls import GUARANTEED_CUSTOM_CALLS, custom_calls
+from orbax_model_lite.stablehlo.facts import facts
+from orbax_model_lite.stablehlo.module import parse, text, version_of
 
 pytestmark = pytest.mark.frameworks
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from jaxlib.mlir import ir
 
-from orbax_model_lite.jax2obm.module import operations, parse, string
+from orbax_model_lite.stablehlo.module import operations, parse, string
 
 _LAPACK: Final = {
     "sd": "geev gees gehrd geqrf gesdd getrf gtsv orgqr potrf syevd sytrd trsm",

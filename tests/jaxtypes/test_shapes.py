@@ -13,7 +13,7 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.errors import InvalidModelError, UnsupportedError
 from orbax_model_lite.jax2obm.leaf_specs import leaf_spec, traced_specs
-from orbax_model_lite.jax2obm.shapes import (
+from orbax_model_lite.jaxtypes.shapes import (
     DimScope,
     from_aval,
     parse_shorthand,
