@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pathlib
+import pkgutil
 import subprocess
 import sys
 
@@ -133,6 +134,15 @@ class TestPublicNames:
             and not inspect.getdoc(value)
         }
         assert bare == set()
+
+    def test_are_not_names_of_modules_where_they_come_on_first_use(self, room):
+        """An import of such a module would put it in the place of the function."""
+        package = importlib.import_module(room)
+        if not hasattr(package, "__getattr__"):
+            return
+        names = public_names(room)
+        for module in {module.name for module in pkgutil.iter_modules(package.__path__)} & {*names}:
+            assert inspect.ismodule(getattr(package, module))
 
     def test_come_with_a_docstring_of_the_room(self, room):
         assert inspect.getdoc(importlib.import_module(room))

@@ -25,8 +25,8 @@ from orbax_model_lite.core.function import (
     Visibility,
 )
 from orbax_model_lite.core.graft import keep_unknown
+from orbax_model_lite.core.manifest_reading import Reading
 from orbax_model_lite.core.payload import Payload, Place
-from orbax_model_lite.core.reading import Reading
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.signature_proto import signature_from_proto, signature_to_proto
 from orbax_model_lite.core.tree import flatten_with_path, format_path

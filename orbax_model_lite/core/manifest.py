@@ -22,8 +22,8 @@ from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction, 
 from orbax_model_lite.core.function_proto import function_from_proto, function_to_proto
 from orbax_model_lite.core.graft import keep_unknown, unknown_bytes
 from orbax_model_lite.core.limits import ReadLimits
+from orbax_model_lite.core.manifest_reading import Reading, objects_budget, type_nodes_budget
 from orbax_model_lite.core.payload import Place, as_it_lies
-from orbax_model_lite.core.reading import Reading, objects_budget, type_nodes_budget
 from orbax_model_lite.core.value import (
     ExternalValue,
     NamedTupleValue,

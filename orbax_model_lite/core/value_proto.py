@@ -10,7 +10,7 @@ from orbax_model_lite._proto import manifest_pb2
 from orbax_model_lite.core.data_proto import data_from_proto, data_to_proto, empty_payload
 from orbax_model_lite.core.function_proto import require_unrefined
 from orbax_model_lite.core.graft import keep_unknown
-from orbax_model_lite.core.reading import Reading
+from orbax_model_lite.core.manifest_reading import Reading
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.signature_proto import tree_from_proto, tree_to_proto
 from orbax_model_lite.core.value import (

@@ -20,8 +20,8 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, GlobalSupplemental
 from orbax_model_lite.core.examples import MAX_EXAMPLE_BYTES, require_size
 from orbax_model_lite.core.metadata import Metadata
-from orbax_model_lite.core.read import read
-from orbax_model_lite.core.save import SaveOptions, save
+from orbax_model_lite.core.reading import read
+from orbax_model_lite.core.saving import SaveOptions, save
 from orbax_model_lite.core.staging import staged
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.jax2obm import convert

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.read import read
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.orchestration import Orchestration, from_data
 from orbax_model_lite.runtime.engines import Engines
 from orbax_model_lite.runtime.model import Model

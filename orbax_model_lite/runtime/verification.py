@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.check import check
-from orbax_model_lite.core.read import read
+from orbax_model_lite.core.checking import check
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.report import Finding, Report
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.orchestration import check_orchestration

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from orbax_model_lite.core import layout, syscalls
-from orbax_model_lite.core.check import check
+from orbax_model_lite.core.checking import check
 from orbax_model_lite.core.data import Data, FunctionSupplemental, GlobalSupplemental
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import (
@@ -35,7 +35,7 @@ from orbax_model_lite.core.function import (
     PolymorphicFunction,
     ShloFunction,
 )
-from orbax_model_lite.core.save import SaveOptions, save
+from orbax_model_lite.core.saving import SaveOptions, save
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.staging import staged

@@ -14,7 +14,7 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.digests import FileDigest
 from orbax_model_lite.core.function import PolymorphicFunction
-from orbax_model_lite.core.read import read
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.value import TupleValue, UnknownObject
 from orbax_model_lite.errors import InvalidBundleError, StorageError
 

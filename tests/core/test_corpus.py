@@ -20,7 +20,7 @@ from orbax_model_lite.core.function import (
     ShloFunction,
     Visibility,
 )
-from orbax_model_lite.core.read import read
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.value import ExternalValue

@@ -15,7 +15,7 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.function import Visibility
-from orbax_model_lite.core.read import read
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 
 CORPUS = pathlib.Path(__file__).parents[1] / "corpus"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orbax_model_lite.core import layout
-from orbax_model_lite.core.read import read
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.orchestration import (
     BatchComponent,
     Role,

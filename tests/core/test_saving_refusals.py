@@ -112,7 +112,7 @@ def test_a_manifest_that_no_reader_takes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = functools.partial(obm.ReadLimits, manifest_bytes=100)
-    monkeypatch.setattr(sys.modules["orbax_model_lite.core.save"], "ReadLimits", small)
+    monkeypatch.setattr(sys.modules["orbax_model_lite.core.saving"], "ReadLimits", small)
     info = {"s": obm.Data(content=b"x" * 200)}
     assert "give large supplementals" in problems({}, tmp_path, supplemental_info=info)
 

@@ -12,7 +12,7 @@ from orbax_model_lite.core import integrity, layout
 from orbax_model_lite.core.data import FileRange
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.limits import ReadLimits
-from orbax_model_lite.core.read import read, read_with_problems
+from orbax_model_lite.core.reading import read, read_with_problems
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.value import UnknownObject
 from orbax_model_lite.errors import InvalidBundleError, StorageError, UnsupportedError

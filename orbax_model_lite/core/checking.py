@@ -18,7 +18,7 @@ from orbax_model_lite.core.digests import Progress
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import OpaqueFunction
 from orbax_model_lite.core.limits import ReadLimits
-from orbax_model_lite.core.read import read_with_problems
+from orbax_model_lite.core.reading import read_with_problems
 from orbax_model_lite.core.references import (
     concrete_functions,
     object_problems,
