@@ -18,7 +18,6 @@ from orbax_model_lite.core import (
     legacy,
     manifest,
     paths,
-    staging,
     upgrade,
     version_file,
 )
@@ -108,6 +107,9 @@ def _require_folder(root: pathlib.Path, bundle: str) -> None:
     try:
         if not root.exists():
             # An overwrite that was killed between its two renames left the old bundle beside it.
+            # Imported only then: what saving takes is no matter of a bundle that is there.
+            from orbax_model_lite.core import staging
+
             staging.recover(root)
         is_there, is_folder = root.exists(), root.is_dir()
         if is_folder:
