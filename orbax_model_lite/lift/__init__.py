@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orbax_model_lite import _lazy
 
 if TYPE_CHECKING:
+    from orbax_model_lite.lift.functions import coverage, lift_function
     from orbax_model_lite.lift.lifted import LiftedModule, lift_module
     from orbax_model_lite.lift.problems import Coverage, Problem
 
@@ -19,10 +20,12 @@ _PLACES = {
     "Coverage": "problems",
     "LiftedModule": "lifted",
     "Problem": "problems",
+    "coverage": "functions",
+    "lift_function": "functions",
     "lift_module": "lifted",
 }
 
-__all__ = ["Coverage", "LiftedModule", "Problem", "lift_module"]
+__all__ = ["Coverage", "LiftedModule", "Problem", "coverage", "lift_function", "lift_module"]
 
 __getattr__ = _lazy.names(__name__, _PLACES)
 

@@ -16,15 +16,15 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxlib.mlir import ir
 
-from orbax_model_lite.errors import SignatureMismatchError
+from orbax_model_lite.errors import SignatureMismatchError, unknown_name
 from orbax_model_lite.lift.evaluation import evaluate
 from orbax_model_lite.lift.operation import Options
 from orbax_model_lite.lift.problems import Coverage, require_none
 from orbax_model_lite.lift.program import Program
 from orbax_model_lite.lift.reading import ModuleReader
 from orbax_model_lite.lift.types import TensorType
-from orbax_model_lite.lift.values import as_arrays
-from orbax_model_lite.stablehlo.module import operations, parse
+from orbax_model_lite.lift.values import PerPlatform, as_arrays
+from orbax_model_lite.stablehlo.module import functions, operations, parse, string
 
 
 @final
@@ -38,6 +38,7 @@ class LiftedModule:
       outputs: What it returns; None for a token.
       program: What runs.
       has_64_bits: Whether it computes with 64-bit types, so that it is traced in x64 mode.
+      leading: Values of the arguments before `inputs`: the platform index, where it is known.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LiftedModule:
     outputs: Sequence[TensorType | None]
     program: Program
     has_64_bits: bool
+    leading: tuple[Any, ...] = ()
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """Returns the results for arrays of the types in `inputs`.
@@ -65,7 +67,8 @@ class LiftedModule:
         with jax.enable_x64(True) if self.has_64_bits else nullcontext():
             pairs = zip(self.inputs, arrays, strict=True)
             given = [self._checked(i, wanted, found) for i, (wanted, found) in enumerate(pairs)]
-            return tuple(map(_as_jax, as_arrays(evaluate(self.program, given))))
+            found = evaluate(self.program, (*self.leading, *given))
+            return tuple(map(_as_jax, as_arrays(found)))
 
     def _checked(self, index: int, expected: TensorType | None, found: Any) -> Any:
         if expected is None:
@@ -96,6 +99,8 @@ def lift_module(
     custom_calls: Mapping[str, Callable[..., Any]] | None = None,
     derivative: Literal["rules", "program"] = "rules",
     mesh: Mesh | None = None,
+    platforms: Sequence[str] = (),
+    platform: str | None = None,
     where: str = "StableHLO module",
 ) -> LiftedModule:
     """Returns a function of a bare StableHLO module as JAX code over flat arrays.
@@ -108,11 +113,15 @@ def lift_module(
       derivative: "rules" differentiates by the rules that `jax2obm.convert` marked; "program" by
         the operations alone, which is another function's derivative where the author gave a rule.
       mesh: Where sharding annotations with its axis names become constraints; None drops them.
+      platforms: What the platform index counts, which a module for several platforms takes first;
+        it is then no argument of the result.
+      platform: The one of `platforms` whose variant is taken; by default JAX chooses when it
+        lowers.
       where: First words of an error message.
 
     Raises:
       InvalidBundleError: If it does not parse.
-      UnknownNameError: If there is no such function.
+      UnknownNameError: If there is no such function or platform.
       UnsupportedError: If operations have no counterpart in JAX; names them all.
 
     Example:
@@ -129,13 +138,36 @@ def lift_module(
     reader = ModuleReader(module, options=options, where=where)
     program = reader.read(entry)
     require_none(reader.coverage().problems, where)
+    leading = _platform_index(module, entry, platforms, platform)
     return LiftedModule(
         name=entry,
-        inputs=tuple(program.body.parameter_types),
+        inputs=tuple(program.body.parameter_types[len(leading) :]),
         outputs=tuple(program.result_types),
         program=program,
         has_64_bits=_has_64_bits(module),
+        leading=leading,
     )
+
+
+def _platform_index(
+    module: ir.Module, entry: str, platforms: Sequence[str], platform: str | None
+) -> tuple[Any, ...]:
+    """Returns the value of the entry's platform index; nothing if it takes none."""
+    if platform is not None and platform not in platforms:
+        raise unknown_name("platform", platform, platforms)
+    function = functions(module)[entry]
+    if not platforms or "arg_attrs" not in function.attributes:
+        return ()
+    first = next(iter(ir.ArrayAttr(function.attributes["arg_attrs"])), None)
+    constant = "jax.global_constant"
+    if not isinstance(first, ir.DictAttr) or constant not in first:
+        return ()
+    if string(first[constant]) != "_platform_index":
+        return ()
+    if platform is not None:
+        return (np.array(list(platforms).index(platform), np.int32),)
+    indices = {name: i for i, name in enumerate(platforms)}
+    return (PerPlatform(indices, np.dtype(np.int32)),)
 
 
 def module_coverage(

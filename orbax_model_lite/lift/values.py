@@ -68,7 +68,8 @@ class PerPlatform:
             platform: lambda value=value: jnp.asarray(value, self.dtype)
             for platform, value in self.values.items()
         }
-        return jax.lax.platform_dependent(**branches)
+        # A platform that the module does not know takes the variant of its first one.
+        return jax.lax.platform_dependent(**branches, default=next(iter(branches.values())))
 
 
 TraceTime: TypeAlias = Sizes | PerPlatform

@@ -6,8 +6,9 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
 
+from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import (
@@ -17,7 +18,7 @@ from orbax_model_lite.core.function import (
     PolymorphicFunction,
     ShloFunction,
 )
-from orbax_model_lite.errors import InvalidBundleError, unknown_name
+from orbax_model_lite.errors import InvalidBundleError, UnsupportedError, unknown_name
 from orbax_model_lite.orchestration import (
     Orchestration,
     Stage,
@@ -153,6 +154,54 @@ class Model:
         """Returns the value of this name as a plain tree of arrays."""
         self._require_open()
         return self._weights.value(name)
+
+    def lift(
+        self,
+        name: str,
+        *,
+        platform: str | None = None,
+        custom_calls: Mapping[str, Callable[..., Any]] | None = None,
+        derivative: Literal["rules", "program"] = "rules",
+        mesh: Any = None,
+    ) -> Callable[..., Any]:
+        """Returns a StableHLO function as ordinary JAX code, with its own signature and names.
+
+        What comes back can be differentiated, vmapped, scanned over, split over any devices and
+        exported again. The weights are an argument, as in `functions`.
+
+        Args:
+          name: Of the function.
+          platform: Whose variant is taken where the module has several; by default JAX chooses.
+          custom_calls: Handlers of custom calls that JAX does not guarantee, by target: they take
+            the operands in order and return an array or a tuple.
+          derivative: "rules" differentiates by the rules that `jax2obm.convert` marked; "program"
+            by the stored operations alone.
+          mesh: A `jax.sharding.Mesh` where stored sharding annotations apply; None drops them.
+
+        Raises:
+          UnknownNameError: If there is no such function.
+          UnsupportedError: If it is not StableHLO, or has operations without a counterpart in JAX;
+            names them all.
+        """
+        self._require_open()
+        if name not in self.functions:
+            raise unknown_name("function", name, self.functions)
+        function = self.bundle.objects[name]
+        if not isinstance(function, ShloFunction):
+            raise UnsupportedError(
+                f"function {name!r}: expected a StableHLO function; found "
+                f"{type(function).__name__}; only StableHLO can be lifted to JAX"
+            )
+        lift_function = _lazy.load("orbax_model_lite.lift:lift_function", purpose="lifting")
+        return lift_function(
+            function,
+            name=name,
+            read=self.bundle.read_bytes,
+            platform=platform,
+            custom_calls=custom_calls,
+            derivative=derivative,
+            mesh=mesh,
+        )
 
     def close(self) -> None:
         """Releases weights and executables; the model cannot be called afterwards."""
