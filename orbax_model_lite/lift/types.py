@@ -85,11 +85,17 @@ def tensor_type(type_: ir.Type) -> TensorType | None:
         if str(type_) == "!stablehlo.token" or str(type_).startswith("tuple<"):
             return None
         raise NotLiftable(f"values of type {type_}")
-    name = str(type_.element_type)
-    if name not in _DTYPES:
-        raise NotLiftable(f"elements of type {name}")
+    dtype = dtype_of(type_.element_type)
     # A bounded dynamic size is a limit for the compiler; JAX has no counterpart, and needs none.
     shape = tuple(
         None if type_.is_dynamic_dim(i) else type_.get_dim_size(i) for i in range(type_.rank)
     )
-    return TensorType(shape=shape, dtype=np.dtype(_DTYPES[name]))
+    return TensorType(shape=shape, dtype=dtype)
+
+
+def dtype_of(element: ir.Type) -> np.dtype:
+    """Returns the dtype of an element type; NotLiftable if JAX has none."""
+    name = str(element)
+    if name not in _DTYPES:
+        raise NotLiftable(f"elements of type {name}")
+    return np.dtype(_DTYPES[name])
