@@ -69,12 +69,51 @@ def load_weights(
       UnknownNameError: If a name means no array.
       UnsupportedError: If something is no array, a sharding does not divide it, or memory is short.
     """
+    return load_from(
+        lambda: open_source(path, mime_type, step=step, item=item),
+        f"weights {os.fspath(path)!r}",
+        names=names,
+        to=to,
+        devices=devices,
+        mesh=mesh,
+        shardings=shardings,
+        dtype=dtype,
+    )
+
+
+def load_from(
+    opened: Callable[[], Source],
+    where: str,
+    *,
+    names: str | Collection[str] | None = None,
+    to: Literal["device", "host"] = "device",
+    devices: Sequence[Any] | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    shardings: Any = None,
+    dtype: Any = None,
+) -> Tree:
+    """Returns weights from a source, which is closed afterwards.
+
+    Args:
+      opened: Gives the source; called when the other arguments were found to be right.
+      where: The weights, as the beginning of a message.
+      names: Like the others below, see `load_weights`.
+      to: Host or device.
+      devices: Where arrays go.
+      mesh: Where arrays go.
+      shardings: How arrays are split.
+      dtype: What floating-point arrays are cast to.
+
+    Raises:
+      InvalidBundleError: See `load_weights`, for the others too.
+      UnknownNameError: For a name.
+      UnsupportedError: For an array.
+    """
     if to not in ("device", "host"):
         raise ValueError(f"to: expected 'device' or 'host'; found {to!r}")
     target = None if dtype is None else _float_type(dtype)
     place = placer(devices, mesh, shardings)
-    where = f"weights {os.fspath(path)!r}"
-    with contextlib.closing(open_source(path, mime_type, step=step, item=item)) as source:
+    with contextlib.closing(opened()) as source:
         found = flatten_with_path(source.tree)
         if names is not None:
             chosen = choose([key for key, _ in found], names, where)

@@ -7,6 +7,7 @@ read and written here. Headers are checked as strictly as the library checks the
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import mmap
@@ -18,7 +19,9 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from orbax_model_lite.core.digests import FileDigest
 from orbax_model_lite.core.dtype import DType
+from orbax_model_lite.core.hashing import write_hashed
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
@@ -63,31 +66,46 @@ def planned(specs: Tree) -> Tree:
     return stored.plan(specs, native=_CODES, taken=(_METADATA,))
 
 
-def write(path: Path, tree: Tree, values: Callable[[StoredArray], np.ndarray]) -> None:
+def write(
+    path: Path, tree: Tree, values: Callable[[StoredArray], np.ndarray], *, hashed: bool = False
+) -> FileDigest | None:
     """Writes a file; the same weights give the same bytes.
 
     Args:
       path: A file that does not exist.
       tree: What `planned` returned.
       values: Gives the host array of a leaf; called once for each, one after the other.
+      hashed: Whether to return the file's digest, which is computed meanwhile. The file is on the
+        disk then.
 
     Raises:
       StorageError: If the file system refuses. Nothing is left behind then.
     """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    with storage_errors("writing", path):
+        try:
+            if hashed:
+                return write_hashed(path, _contents(tree, values))
+            with path.open("xb") as file:
+                for content in _contents(tree, values):
+                    file.write(content)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    return None
+
+
+def _contents(tree: Tree, values: Callable[[StoredArray], np.ndarray]) -> Iterator[bytes | memoryview]:
     # The order of the library: large elements first, so that every array is aligned.
     arrays = sorted(
         (array for _, array in flatten_with_path(tree)),
         key=lambda array: (-array.stored_dtype.numpy.itemsize, array.name or ""),
     )
-    with storage_errors("writing", path), path.open("xb") as file:
-        try:
-            file.write(_header(tree, arrays))
-            for array in arrays:
-                data = array.to_stored(values(array))
-                file.write(memoryview(data.reshape(-1).view(np.uint8)))
-        except BaseException:
-            path.unlink()
-            raise
+    yield _header(tree, arrays)
+    for array in arrays:
+        data = array.to_stored(values(array))
+        yield memoryview(data.reshape(-1).view(np.uint8))
 
 
 def _header(tree: Tree, arrays: Sequence[StoredArray]) -> bytes:
@@ -127,20 +145,23 @@ class _Entry:
 class SafeTensorsReader:
     """Arrays of one file, mapped into memory; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, content: np.ndarray | None = None) -> None:
         """Maps the file and checks its header.
+
+        Args:
+          path: The file.
+          content: All of it, uint8, in memory that nobody changes, where it is there already. It is
+            taken as it is then: neither mapped nor copied.
 
         Raises:
           InvalidBundleError: If it is not a complete SafeTensors file.
           StorageError: If the file system refuses.
         """
         self._where = f"SafeTensors file {str(path)!r}"
-        with storage_errors("reading", path), path.open("rb") as file:
-            size_bytes = os.fstat(file.fileno()).st_size
-            if size_bytes < 8:
-                raise self._damaged("at least 8 bytes", f"{size_bytes}")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._bytes = np.frombuffer(mapped, np.uint8)
+        self._is_mapped = content is None
+        self._bytes = self._mapped(path) if content is None else content
+        if len(self._bytes) < 8:
+            raise self._damaged("at least 8 bytes", f"{len(self._bytes)}")
         self._entries, metadata = self._checked_header()
         record = metadata.get(stored.RECORD_KEY)
         self._tree = self._flat_tree() if record is None else self._recorded_tree(record)
@@ -163,7 +184,7 @@ class SafeTensorsReader:
     def read(
         self, array: StoredArray, indices: Sequence[Index], dtype: np.dtype | None = None
     ) -> list[np.ndarray]:
-        """Returns parts of an array in new buffers.
+        """Returns parts of an array in buffers that the file does not share.
 
         Args:
           array: As `open` returned it.
@@ -175,11 +196,20 @@ class SafeTensorsReader:
         """
         where = f"{self._where}, array {format_path(array.path)!r}"
         view = self.view(array)
+        if dtype is None and not self._is_mapped and view.flags.aligned:
+            return [view[index] for index in indices]
         return [buffers.copied(view[index], dtype, where) for index in indices]
 
     def close(self) -> None:
         """Lets go of the file; views that were handed out keep it mapped."""
         self._bytes = np.zeros(0, np.uint8)
+
+    def _mapped(self, path: Path) -> np.ndarray:
+        with storage_errors("reading", path), path.open("rb") as file:
+            # An empty file cannot be mapped.
+            if os.fstat(file.fileno()).st_size == 0:
+                return np.zeros(0, np.uint8)
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
     def _checked_header(self) -> tuple[dict[str, _Entry], Mapping[str, Any]]:
         length = int.from_bytes(self._bytes[:8].tobytes(), "little")

@@ -284,7 +284,9 @@ class Model:
             raise InvalidBundleError(
                 "\n".join(f"pipeline {name!r}: {problem}" for problem in wiring.problems)
             )
-        stages = [self.bind_stage(stage) for stage in record.stages]
+        values = [stage.weights for stage in record.stages if stage.weights is not None]
+        with self._weights.reading_ahead(values):
+            stages = [self.bind_stage(stage) for stage in record.stages]
         return BoundPipeline(name, record, stages, wiring.steps)
 
     def bind_stage(self, stage: Stage) -> Callable[..., Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, final
 
 from orbax_model_lite import _lazy
@@ -12,6 +13,7 @@ from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction
 from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, TupleValue
 from orbax_model_lite.errors import (
     InvalidBundleError,
+    ObmError,
     UnsupportedError,
     unknown_name,
 )
@@ -31,7 +33,27 @@ class Weights:
         self._bundle = bundle
         self._options = options
         self._read: dict[str, Any] = {}
+        self._ahead: dict[str, Any] = {}
         self._lock = threading.RLock()
+
+    @contextlib.contextmanager
+    def reading_ahead(self, names: Iterable[str]) -> Iterator[None]:
+        """Begins to read the files of values that the block is going to ask for.
+
+        Nothing is found wrong here: that is the matter of `value`.
+
+        Args:
+          names: Of the values, each perhaps several times.
+        """
+        with self._lock:
+            for name in names:
+                self._begin(name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                while self._ahead:
+                    self._ahead.popitem()[1].drop()
 
     def value(self, name: str, _above: tuple[str, ...] = ()) -> Any:
         """Returns a value as a plain tree of arrays, read on first use.
@@ -77,6 +99,20 @@ class Weights:
         with self._lock:
             self._read.clear()
 
+    def _begin(self, name: str) -> None:
+        value = self._bundle.objects.get(name)
+        is_whole = self._options["to"] == "device" and self._options["dtype"] is None
+        if not is_whole or name in self._read or name in self._ahead:
+            return
+        if isinstance(value, ExternalValue) and value.data.file is not None:
+            # All that the thread uses is imported here, before it runs beside other imports.
+            read_ahead = _lazy.load("orbax_model_lite.jax2obm.read_ahead:ReadAhead")
+            try:
+                path = self._bundle.resolve(value.data)
+            except ObmError:
+                return
+            self._ahead[name] = read_ahead(path, value.data.mime_type)
+
     def _read_value(self, name: str, above: tuple[str, ...]) -> Any:
         value = self._bundle.objects.get(name)
         if name in above:
@@ -95,8 +131,11 @@ class Weights:
                 f"value {name!r}: expected weights in a file or folder; found them inside the "
                 "manifest; save them as a checkpoint"
             )
-        read = _lazy.load(
-            "orbax_model_lite.jax2obm.loading:load_weights", purpose=f"reading weights {name!r}"
+        loading = _lazy.load(
+            "orbax_model_lite.jax2obm.loading", purpose=f"reading weights {name!r}"
         )
         path = self._bundle.resolve(value.data)
-        return read(path, value.data.mime_type, **self._options)
+        ahead = self._ahead.pop(name, None)
+        if ahead is not None:
+            return loading.load_from(ahead.source, f"weights {str(path)!r}", **self._options)
+        return loading.load_weights(path, value.data.mime_type, **self._options)
