@@ -6,7 +6,7 @@ are nested by JAX itself, which traces them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, final
 
 from orbax_model_lite.errors import UnsupportedError
@@ -26,6 +26,23 @@ def evaluate(program: Program, arguments: Sequence[Any]) -> tuple[Any, ...]:
       UnsupportedError: If an operation takes a shape that is computed from data.
     """
     return _run(_Frame(program.body, [_UNSET] * program.slots, arguments))
+
+
+@final
+class Region:
+    """A region of the operation that is being run: a function of its own arguments."""
+
+    def __init__(self, block: Block, slots: list[Any]) -> None:
+        self.block = block
+        self._slots = slots
+
+    def __call__(self, *arguments: Any) -> tuple[Any, ...]:
+        """Returns its results; trace-time values stay what they are."""
+        return _run(_Frame(self.block, self._slots, arguments))
+
+    def captured(self) -> dict[int, Any]:
+        """Returns what it reads of the values around it, by slot."""
+        return {slot: self._slots[slot] for slot in sorted(self.block.captured)}
 
 
 def _run(frame: _Frame) -> tuple[Any, ...]:
@@ -98,9 +115,9 @@ class _Frame:
             _require_type(step, result, expected)
         return results
 
-    def _callable(self, block: Block) -> Callable[..., tuple[Any, ...]]:
+    def _callable(self, block: Block) -> Region:
         """Returns a region as a function of its own arguments."""
-        return lambda *arguments: _run(_Frame(block, self._slots, arguments))
+        return Region(block, self._slots)
 
 
 def _folded(step: Step, operands: Sequence[Any]) -> Any:
