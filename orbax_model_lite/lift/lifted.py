@@ -28,7 +28,7 @@ from orbax_model_lite.stablehlo.module import functions, operations, parse, stri
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class LiftedModule:
     """One function of a module as JAX code: call it with flat arrays, under any transformation.
 
