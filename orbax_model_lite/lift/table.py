@@ -6,11 +6,31 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from orbax_model_lite.lift import calls, constants
+from orbax_model_lite.lift import (
+    calls,
+    comparisons,
+    constants,
+    conversions,
+    convolution,
+    dot,
+    elementwise,
+    gather,
+    shapes,
+)
 from orbax_model_lite.lift.operation import Handler
 from orbax_model_lite.lift.problems import NotLiftable
 
-_FILES: Final = (calls, constants)
+_FILES: Final = (
+    calls,
+    comparisons,
+    constants,
+    conversions,
+    convolution,
+    dot,
+    elementwise,
+    gather,
+    shapes,
+)
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     {name: handler for file in _FILES for name, handler in file.OPERATIONS.items()}
