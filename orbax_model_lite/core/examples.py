@@ -11,8 +11,9 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
@@ -151,6 +152,21 @@ def examples_data(examples: Iterable[tuple[str, Example]], platform: str) -> Dat
             record.tolerances[name].relative = tolerance.relative
             record.tolerances[name].absolute = tolerance.absolute
     return records.to_data(proto, layout.MIME_EXAMPLES)
+
+
+def write_examples(folder: Path, examples: Sequence[Example], platform: str) -> Data:
+    """Writes recorded calls below a bundle's folder; returns the supplemental that lists them.
+
+    Args:
+      folder: Of the bundle; it has no examples yet.
+      examples: At least one.
+      platform: Where the outputs were computed, such as "cpu".
+    """
+    (folder / layout.EXAMPLES_FOLDER).mkdir()
+    paths = [f"{layout.EXAMPLES_FOLDER}{i}.npz" for i in range(len(examples))]
+    for path, example in zip(paths, examples, strict=True):
+        (folder / path).write_bytes(example_bytes(example))
+    return examples_data(zip(paths, examples, strict=True), platform)
 
 
 def read_examples_record(payload: bytes) -> list[bundle_info_pb2.Example]:

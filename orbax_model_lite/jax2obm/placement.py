@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.tree import Path, format_path
+from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.jax2obm.buffers import Index, whole
 from orbax_model_lite.jax2obm.stored import static_shape
@@ -161,6 +161,43 @@ class Parts:
         return jax.make_array_from_single_device_arrays(
             static_shape(self.spec), self.sharding, placed
         )
+
+
+def place_weights(
+    tree: Tree,
+    *,
+    to: Literal["device", "host"] = "device",
+    devices: Sequence[Any] | None = None,
+    mesh: Mesh | None = None,
+    dtype: Any = None,
+) -> Tree:
+    """Returns a plain tree of arrays where `load_weights` would have put them.
+
+    JAX arrays stay on their devices.
+
+    Args:
+      tree: NumPy or JAX arrays, or numbers.
+      to: "device" gives JAX arrays, "host" NumPy arrays.
+      devices: As in `placer`.
+      mesh: As in `placer`.
+      dtype: Floating-point type that floating-point arrays are cast to; others stay.
+    """
+    place = placer(devices, mesh)
+
+    def placed(path: Path, leaf: Any) -> Any:
+        array = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        if dtype is not None and jax.dtypes.issubdtype(array.dtype, np.floating):
+            array = array.astype(dtype)
+        if to == "host":
+            return to_host(array, f"weights {format_path(path)!r}")
+        if isinstance(array, jax.Array):
+            return array
+        is_wide = array.dtype.kind in "iufc" and array.dtype.itemsize >= 8
+        with jax.enable_x64(True) if is_wide else contextlib.nullcontext():
+            return jax.device_put(array, place(path))
+
+    pairs = flatten_with_path(tree)
+    return unflatten(tree, [placed(path, leaf) for path, leaf in pairs])
 
 
 def wide_types(spec: Spec) -> contextlib.AbstractContextManager[Any]:

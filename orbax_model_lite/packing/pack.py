@@ -196,14 +196,16 @@ def _write(
         layout.KEY_METADATA: GlobalSupplemental(draft.metadata.to_data()),
     }
     assets: tuple[str, ...] = ()
-    if draft.source:
-        draft.source.write(folder)
+    digests = draft.source.write(folder) if draft.source else {}
     if draft.chain.tensorflow:
         assets, data = _write_tensorflow(folder, draft)
         supplementals[layout.KEY_SAVED_MODEL] = GlobalSupplemental(data)
     if recorded:
-        supplementals[layout.KEY_EXAMPLES] = GlobalSupplemental(_write_examples(folder, recorded))
-    save(draft.objects, folder, SaveOptions(version=2, supplemental_info=supplementals))
+        supplementals[layout.KEY_EXAMPLES] = GlobalSupplemental(
+            core_examples.write_examples(folder, recorded, jax.default_backend())
+        )
+    options = SaveOptions(version=2, supplemental_info=supplementals, digests=digests)
+    save(draft.objects, folder, options)
     return assets
 
 
@@ -251,11 +253,3 @@ def _write_tensorflow(folder: Path, draft: _Draft) -> tuple[tuple[str, ...], Dat
     functions = {name: draft.chain.callables[name] for name in draft.chain.tensorflow}
     saved = write(str(folder), functions, draft.resources, subfolder=layout.SAVED_MODEL_FOLDER)
     return tuple(saved.assets), describe(layout.SAVED_MODEL_FOLDER)
-
-
-def _write_examples(folder: Path, recorded: Sequence[core_examples.Example]) -> Data:
-    (folder / layout.EXAMPLES_FOLDER).mkdir()
-    paths = [f"{layout.EXAMPLES_FOLDER}{i}.npz" for i in range(len(recorded))]
-    for path, example in zip(paths, recorded, strict=True):
-        (folder / path).write_bytes(core_examples.example_bytes(example))
-    return core_examples.examples_data(zip(paths, recorded, strict=True), jax.default_backend())

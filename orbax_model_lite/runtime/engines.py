@@ -71,6 +71,10 @@ class Engines:
                 self._made[mime] = make(self._bundle, **placement)
             return self._made[mime].bind(function, name=name)
 
+    def over(self, bundle: Bundle) -> Engines:
+        """Returns the engines of another bundle, with the same placement."""
+        return Engines(bundle, placement=self._placement)
+
     def close(self) -> None:
         """Releases all engines."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Any, Literal, Self, final
 from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.examples import Example
 from orbax_model_lite.core.function import (
     ConcreteFunction,
     Function,
@@ -25,6 +27,7 @@ from orbax_model_lite.orchestration import (
     plan,
     stage_interfaces,
 )
+from orbax_model_lite.runtime import changes
 from orbax_model_lite.runtime import trust as gates
 from orbax_model_lite.runtime.engines import Engines
 from orbax_model_lite.runtime.pipeline import BoundPipeline
@@ -94,6 +97,7 @@ class Model:
     ) -> None:
         """Joins the parts; use `load` instead."""
         self.bundle = bundle
+        self._original = bundle
         self.orchestration = orchestration
         self._trust = trust
         self._weights = weights
@@ -202,6 +206,97 @@ class Model:
             derivative=derivative,
             mesh=mesh,
         )
+
+    def with_weights(self, new: Any, *, name: str | None = None) -> Model:
+        """Returns a model that is this one with other weights; `save` writes it.
+
+        Args:
+          new: A pytree of arrays of any kind, with the key paths, shapes and dtypes of the old one.
+          name: Of the value to replace; by default that of the default pipeline.
+
+        Raises:
+          SignatureMismatchError: If paths are missing, superfluous or of another shape or dtype.
+          UnknownNameError: If there is no such value.
+        """
+        self._require_open()
+        name = changes.weights_name(self, name)
+        changed = self._changed(weights={name: changes.plain_weights(new)})
+        changes.require_fit(changed, name)
+        return changed
+
+    def specialize(self, /, **sizes: int) -> Model:
+        """Returns a model whose StableHLO functions have fixed sizes for symbolic dimensions.
+
+        Args:
+          **sizes: By symbol, such as `b=8`; other symbols stay symbolic.
+
+        Raises:
+          UnknownNameError: If no function has such a symbol.
+          UnsupportedError: If a function cannot be lifted, or a constraint forbids the size.
+        """
+        self._require_open()
+        return self._changed(bundle=changes.specialized_objects(self.bundle, sizes))
+
+    def fuse(self, pipeline: str | None = None) -> Model:
+        """Returns a model whose pipeline is one StableHLO function; the stages stay in the bundle.
+
+        Args:
+          pipeline: By default the default one.
+
+        Raises:
+          UnknownNameError: If there is no such pipeline.
+          UnsupportedError: If a stage is not StableHLO or cannot be lifted.
+        """
+        self._require_open()
+        bundle, orchestration = changes.fused_pipeline(self, pipeline)
+        return self._changed(bundle=bundle, orchestration=orchestration)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Bundle:
+        """Writes the model as a bundle and returns its description.
+
+        Processors, pipelines, metadata and unknown records are kept. Recorded examples are kept
+        where they still fit, with the outputs of new weights where these were given.
+
+        Args:
+          path: The new folder, which appears when it is complete.
+          overwrite: Whether a bundle at `path` is replaced.
+
+        Raises:
+          BundleExistsError: If something is there that may not be replaced.
+          StorageError: If the file system refuses.
+        """
+        self._require_open()
+        return changes.save_changed(
+            self, path, self._original, self._weights.given, overwrite=overwrite
+        )
+
+    def _changed(
+        self,
+        *,
+        bundle: Bundle | None = None,
+        orchestration: Orchestration | None = None,
+        weights: Mapping[str, Any] | None = None,
+    ) -> Model:
+        bundle = bundle or self.bundle
+        changed = Model(
+            bundle,
+            orchestration or self.orchestration,
+            trust=self._trust,
+            weights=self._weights.over(bundle, weights or {}),
+            engines=self._engines.over(bundle),
+        )
+        changed._original = self._original
+        return changed
+
+    def callable_of(self, example: Example) -> Callable[..., Any]:
+        """Returns what a recorded call calls: a pipeline, or a function with its weights bound."""
+        if example.is_pipeline:
+            return self.pipelines[example.target]
+        for pipeline in self.orchestration.pipelines.values():
+            for stage in pipeline.stages:
+                if stage.function == example.target and stage.weights is not None:
+                    return self.bind_stage(stage)
+        return self.functions[example.target]
 
     def close(self) -> None:
         """Releases weights and executables; the model cannot be called afterwards."""

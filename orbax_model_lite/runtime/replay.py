@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
@@ -125,21 +125,10 @@ def _replay_one(
     kind = "pipeline" if example.is_pipeline else "function"
     where = f"{kind} {example.target!r}, example {path!r}"
     try:
-        outputs = _callable(model, example)(*example.args, **example.kwargs)
+        outputs = model.callable_of(example)(*example.args, **example.kwargs)
     except ObmError as e:
         return [Finding(severity="error", where=where, message=f"could not be replayed: {e}")]
     return _compare(where, example.outputs, outputs, tolerances)
-
-
-def _callable(model: Model, example: Example) -> Callable[..., Any]:
-    if example.is_pipeline:
-        return model.pipelines[example.target]
-    function = model.functions[example.target]
-    for pipeline in model.orchestration.pipelines.values():
-        for stage in pipeline.stages:
-            if stage.function == example.target and stage.weights is not None:
-                return model.bind_stage(stage)
-    return function
 
 
 def _compare(

@@ -23,15 +23,23 @@ from orbax_model_lite.errors import (
 class Weights:
     """Weights values of one bundle by name; safe to use from several threads."""
 
-    def __init__(self, bundle: Bundle, *, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        options: Mapping[str, Any],
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
         """Prepares reading.
 
         Args:
           bundle: Whose values are read.
           options: Keyword arguments for the reader: where arrays go, and their dtype.
+          given: Plain trees of arrays that take the place of values, by name.
         """
         self._bundle = bundle
         self._options = options
+        self.given = dict(given or {})
         self._read: dict[str, Any] = {}
         self._ahead: dict[str, Any] = {}
         self._lock = threading.RLock()
@@ -94,6 +102,15 @@ class Weights:
             allow_extra=bool(function.data_names),
         )
 
+    def over(self, bundle: Bundle, given: Mapping[str, Any]) -> Weights:
+        """Returns the weights of another bundle, read and placed in the same way.
+
+        Args:
+          bundle: Whose values are read.
+          given: Plain trees that take the place of values, beside those that do already.
+        """
+        return Weights(bundle, options=self._options, given={**self.given, **given})
+
     def close(self) -> None:
         """Releases all arrays that nobody else holds."""
         with self._lock:
@@ -102,7 +119,7 @@ class Weights:
     def _begin(self, name: str) -> None:
         value = self._bundle.objects.get(name)
         is_whole = self._options["to"] == "device" and self._options["dtype"] is None
-        if not is_whole or name in self._read or name in self._ahead:
+        if not is_whole or name in {**self.given, **self._read, **self._ahead}:
             return
         if isinstance(value, ExternalValue) and value.data.file is not None:
             # All that the thread uses is imported here, before it runs beside other imports.
@@ -114,6 +131,9 @@ class Weights:
             self._ahead[name] = read_ahead(path, value.data.mime_type)
 
     def _read_value(self, name: str, above: tuple[str, ...]) -> Any:
+        if name in self.given:
+            place = _lazy.load("orbax_model_lite.jax2obm.placement:place_weights")
+            return place(self.given[name], **self._options)
         value = self._bundle.objects.get(name)
         if name in above:
             raise InvalidBundleError(
