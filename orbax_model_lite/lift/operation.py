@@ -36,10 +36,12 @@ class Handler:
       build: Returns what runs it; a Program stands for a plain call of it.
       keeps_known: Whether what runs it takes sizes and platforms as they are (see `values`), and
         not as arrays: shapes, and whatever only passes values on.
+      also_reads: Returns values that what runs it takes after the operands.
     """
 
     build: Builder
     keeps_known: bool = False
+    also_reads: Callable[[ir.Operation], Sequence[ir.Value]] | None = None
 
 
 @final
@@ -73,6 +75,10 @@ class Surroundings(Protocol):
 
     def function(self, symbol: str) -> ir.Operation:
         """Returns the function itself."""
+        ...
+
+    def resource(self, name: str) -> bytes | None:
+        """Returns the bytes that a `dense_resource` attribute names; None if they are not there."""
         ...
 
 

@@ -17,6 +17,7 @@ from orbax_model_lite.lift.folding import folder_of
 from orbax_model_lite.lift.operation import Operation, Options
 from orbax_model_lite.lift.problems import Coverage, NotLiftable, Problem
 from orbax_model_lite.lift.program import Block, Program, Step
+from orbax_model_lite.lift.resources import resources
 from orbax_model_lite.lift.table import handler_of
 from orbax_model_lite.lift.types import TensorType, tensor_type
 from orbax_model_lite.stablehlo.module import functions
@@ -37,7 +38,9 @@ class ModuleReader:
     def __init__(self, module: ir.Module, *, options: Options, where: str) -> None:
         """Finds the functions; none is read yet."""
         self.options = options
+        self._module = module
         self._functions = functions(module)
+        self._resources: dict[str, bytes] | None = None
         self._where = where
         self._programs: dict[str, Program] = {}
         self._waiting: list[str] = []
@@ -84,6 +87,12 @@ class ModuleReader:
         if symbol not in self._functions:
             raise NotLiftable(f"no function {symbol!r} in the module")
         return self._functions[symbol]
+
+    def resource(self, name: str) -> bytes | None:
+        """Returns the bytes of a resource of the module; None if it has no such resource."""
+        if self._resources is None:
+            self._resources = resources(self._module)
+        return self._resources.get(name)
 
     def count(self, name: str) -> None:
         """Notes an operation."""
@@ -173,6 +182,8 @@ class _FunctionReader:
         try:
             handler = handler_of(operation.name)
             run = handler.build(operation)
+            if handler.also_reads is not None:
+                inputs.extend(map(self._slot, handler.also_reads(inner)))
         except NotLiftable as e:
             self._note(operation, str(e))
             return None
