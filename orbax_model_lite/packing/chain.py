@@ -50,6 +50,7 @@ class Chain:
       functions: Converted functions by object name.
       callables: The author's callables by object name.
       tensorflow: Object names of the TensorFlow functions.
+      calls: What the JAX functions were converted for, by object name.
     """
 
     weights: Any
@@ -57,6 +58,7 @@ class Chain:
     functions: dict[str, ConcreteFunction] = field(default_factory=dict)
     callables: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tensorflow: list[str] = field(default_factory=list)
+    calls: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, name: str, spec: PipelineSpec) -> Pipeline:
         """Converts the functions of one pipeline and returns its record.
@@ -162,6 +164,7 @@ class _Walk:
                 return known, before
         self.chain.functions[name] = converted
         self.chain.callables[name] = function
+        self.chain.calls[name] = (tuple(args), dict(kwargs))
         return name, converted
 
     def given(

@@ -19,6 +19,7 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, GlobalSupplemental
 from orbax_model_lite.core.examples import MAX_EXAMPLE_BYTES, require_size
+from orbax_model_lite.core.function import Function
 from orbax_model_lite.core.metadata import Metadata
 from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.saving import SaveOptions, save
@@ -36,6 +37,7 @@ from orbax_model_lite.orchestration import (
 from orbax_model_lite.packing.author import Example, PipelineSpec, Processors
 from orbax_model_lite.packing.chain import WEIGHTS, Chain, in_memory
 from orbax_model_lite.packing.recording import as_examples, record
+from orbax_model_lite.packing.variants import with_variants
 from orbax_model_lite.packing.weights import WeightsFormat, WeightsSource
 
 _FRAMEWORKS = ("jax", "jaxlib", "orbax-checkpoint", "safetensors", "numpy", "protobuf")
@@ -69,6 +71,7 @@ def pack(
     pipelines: Mapping[str, PipelineSpec] | None = None,
     platforms: Sequence[str] | None = None,
     constraints: Sequence[str] = (),
+    specializations: Sequence[Mapping[str, int]] = (),
     weights_format: WeightsFormat | None = None,
     trackable_resources: Any = None,
     examples: Any = None,
@@ -98,6 +101,8 @@ def pack(
       pipelines: More pipelines by name. The one above stays the default.
       platforms: Lower-case names; None is cpu, cuda and tpu.
       constraints: On symbolic dimensions, as JAX spells them: "b >= 2", "mod(t, 8) == 0".
+      specializations: Sizes by symbol, such as `[{"b": 1}, {"b": 8}]`: for each, the functions that
+        have the symbol are also written with that size fixed. A call takes the most precise one.
       weights_format: "orbax", or "safetensors", which is faster and gives the same bytes for the
         same weights. None keeps the format of a checkpoint, and is "orbax" for a pytree.
       trackable_resources: A `tf.Module` (or any trackable) that holds the variables, tables and
@@ -142,6 +147,7 @@ def pack(
     orchestration = _convert_all(chain, name, own, pipelines or {})
     draft = _Draft(
         chain=chain,
+        functions=with_variants(chain, specializations, constraints),
         source=source,
         orchestration=orchestration,
         metadata=_with_versions(Metadata.of(metadata), has_tensorflow=bool(chain.tensorflow)),
@@ -161,6 +167,7 @@ class _Draft:
     """Everything that goes into a bundle, before anything is written."""
 
     chain: Chain
+    functions: Mapping[str, Function]
     source: WeightsSource | None
     orchestration: Orchestration
     metadata: Metadata
@@ -168,7 +175,7 @@ class _Draft:
 
     @property
     def objects(self) -> dict[str, Object]:
-        objects: dict[str, Object] = dict(self.chain.functions)
+        objects: dict[str, Object] = dict(self.functions)
         if self.source:
             objects[WEIGHTS] = self.source.value
         return objects

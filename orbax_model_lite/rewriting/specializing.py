@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.export
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 
@@ -21,11 +19,10 @@ from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.errors import UnsupportedError, unknown_name
 from orbax_model_lite.jax2obm import convert
+from orbax_model_lite.jaxtypes.fixing import fixed_spec, remaining
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, Placements
 from orbax_model_lite.jaxtypes.shapes import DimScope, to_struct
 from orbax_model_lite.lift import lift_function
-
-_SYMBOL = re.compile(r"[A-Za-z_]\w*")
 
 
 def specialized(bundle: Bundle, sizes: Mapping[str, int]) -> dict[str, Object]:
@@ -40,7 +37,8 @@ def specialized(bundle: Bundle, sizes: Mapping[str, int]) -> dict[str, Object]:
 
     Raises:
       UnknownNameError: If no function has such a symbol.
-      UnsupportedError: If a function cannot be lifted, or the sizes break its constraints.
+      InvalidModelError: If the sizes break a function's constraints.
+      UnsupportedError: If a function cannot be lifted.
     """
     functions = [f for o in bundle.objects.values() for f in _shlo_functions(o)]
     known = {symbol for function in functions for symbol in function.signature.symbols}
@@ -79,14 +77,13 @@ def specialize_function(
       read: Gives the bytes of its payloads.
 
     Raises:
-      UnsupportedError: If it cannot be lifted, the sizes break its constraints, or it is split
-        over more devices than there are.
+      InvalidModelError: If the sizes break its constraints.
+      UnsupportedError: If it cannot be lifted, or is split over more devices than there are.
     """
     trees = _trees(function, name, read)
     mesh = _mesh(function, trees, name)
     lifted = lift_function(function, name=name, read=read, mesh=mesh)
-    constraints = tuple(c for c in trees.constraints if not set(_SYMBOL.findall(c)) & set(sizes))
-    _require_constraints(trees.constraints, sizes, f"function {name!r}")
+    constraints = remaining(trees.constraints, sizes, f"function {name!r}")
     scope = DimScope(constraints)
     structs = [
         _placed_struct(_struct(leaf, scope, sizes, f"function {name!r}, input {i}"), trees, i, mesh)
@@ -134,44 +131,6 @@ def _trees(function: ShloFunction, name: str, read: Callable[..., bytes]) -> Jax
     if found is None:
         return JaxTrees()
     return JaxTrees.from_payload(read(found.data), f"function {name!r}")
-
-
-def _require_constraints(
-    constraints: tuple[str, ...], sizes: Mapping[str, int], where: str
-) -> None:
-    """Raises if the sizes break a constraint that speaks of them only."""
-    for constraint in constraints:
-        if set(_SYMBOL.findall(constraint)) - {"mod", "floordiv", "max", "min"} <= set(sizes):
-            left, relation, right = re.split(r"(>=|<=|==)", fixed_text(constraint, sizes))
-            low, high = (_integer(side) for side in (left, right))
-            holds = {">=": low >= high, "<=": low <= high, "==": low == high}[relation]
-            if not holds:
-                raise UnsupportedError(
-                    f"{where}: expected sizes with {constraint}; found "
-                    f"{', '.join(f'{k}={v}' for k, v in sizes.items())}; choose other sizes"
-                )
-
-
-def _integer(text: str) -> int:
-    (size,) = jax.export.symbolic_shape(text.strip())
-    return int(size)
-
-
-def fixed_text(expression: str, sizes: Mapping[str, int]) -> str:
-    """Returns a dimension expression with symbols replaced by their sizes.
-
-    >>> fixed_text("2*b + t", {"b": 8})
-    '2*8 + t'
-    """
-    return _SYMBOL.sub(lambda match: str(sizes.get(match[0], match[0])), expression)
-
-
-def fixed_spec(spec: Spec, sizes: Mapping[str, int]) -> Spec:
-    """Returns a spec with symbols replaced by their sizes."""
-    if spec.shape is None:
-        return spec
-    shape = tuple(fixed_text(d, sizes) if isinstance(d, str) else d for d in spec.shape)
-    return replace(spec, shape=shape)
 
 
 def _struct(

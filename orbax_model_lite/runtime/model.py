@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self, final
 
-from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.examples import Example
@@ -20,14 +19,14 @@ from orbax_model_lite.core.function import (
     PolymorphicFunction,
     ShloFunction,
 )
-from orbax_model_lite.errors import InvalidBundleError, UnsupportedError, unknown_name
+from orbax_model_lite.errors import InvalidBundleError, unknown_name
 from orbax_model_lite.orchestration import (
     Orchestration,
     Stage,
     plan,
     stage_interfaces,
 )
-from orbax_model_lite.runtime import changes
+from orbax_model_lite.runtime import changes, lifting
 from orbax_model_lite.runtime import trust as gates
 from orbax_model_lite.runtime.engines import Engines
 from orbax_model_lite.runtime.pipeline import BoundPipeline
@@ -105,6 +104,7 @@ class Model:
         self._is_saved_model_checked = False
         self._is_closed = False
         self._matched: dict[Stage, Any] = {}
+        self._bound_stages: dict[Stage, Callable[..., Any]] = {}
         functions = [n for n, o in bundle.objects.items() if isinstance(o, Function)]
         self.functions: Mapping[str, Any] = _Named("function", functions, self._bind_function)
         self.pipelines: Mapping[str, BoundPipeline] = _Named(
@@ -190,17 +190,9 @@ class Model:
         self._require_open()
         if name not in self.functions:
             raise unknown_name("function", name, self.functions)
-        function = self.bundle.objects[name]
-        if not isinstance(function, ShloFunction):
-            raise UnsupportedError(
-                f"function {name!r}: expected a StableHLO function; found "
-                f"{type(function).__name__}; only StableHLO can be lifted to JAX"
-            )
-        lift_function = _lazy.load("orbax_model_lite.lift:lift_function", purpose="lifting")
-        return lift_function(
-            function,
-            name=name,
-            read=self.bundle.read_bytes,
+        return lifting.lifted(
+            self.bundle,
+            name,
             platform=platform,
             custom_calls=custom_calls,
             derivative=derivative,
@@ -232,7 +224,8 @@ class Model:
 
         Raises:
           UnknownNameError: If no function has such a symbol.
-          UnsupportedError: If a function cannot be lifted, or a constraint forbids the size.
+          InvalidModelError: If the sizes break a constraint of a function.
+          UnsupportedError: If a function cannot be lifted.
         """
         self._require_open()
         return self._changed(bundle=changes.specialized_objects(self.bundle, sizes))
@@ -306,6 +299,7 @@ class Model:
             assert isinstance(named, _Named)
             named.clear()
         self._matched.clear()
+        self._bound_stages.clear()
         self._weights.close()
         self._engines.close()
 
@@ -389,7 +383,15 @@ class Model:
         function = self.functions[stage.function]
         if stage.weights is None:
             return function
-        return functools.partial(function, self._bound_weights(stage))
+        if stage not in self._bound_stages:
+            weights = self._bound_weights(stage)
+            found = self.bundle.objects[stage.function]
+            if isinstance(found, ConcreteFunction):
+                bound = self._engines.bind_weights(stage.function, found, function, weights)
+            else:
+                bound = functools.partial(function, weights)
+            self._bound_stages[stage] = bound
+        return self._bound_stages[stage]
 
     def _bound_weights(self, stage: Stage) -> Any:
         if stage not in self._matched:
