@@ -63,7 +63,7 @@ def test_arguments_that_fit_no_variant_are_told_all_of_them(tmp_path):
 
 
 def test_a_symbol_that_no_function_has_is_refused(tmp_path):
-    with pytest.raises(UnknownNameError, match="symbolic dimension .c."):
+    with pytest.raises(UnknownNameError, match=r"symbolic dimension .c."):
         _pack(tmp_path / "m.obm", specializations=[{"c": 2}])
     assert not (tmp_path / "m.obm").exists()
 
