@@ -1,7 +1,7 @@
 """Blobs that MLIR text keeps apart from the operations, at the end of the file.
 
-The bindings do not give them, so they are read from the printed module: for small modules, as people
-write them by hand. Exported modules have no such blobs.
+The bindings do not give them, so they are read from the printed module. That is slow, and fine for
+modules that people write by hand: exported ones have no such blobs.
 """
 
 from __future__ import annotations

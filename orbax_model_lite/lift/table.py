@@ -8,28 +8,38 @@ from typing import Final
 
 from orbax_model_lite.lift import (
     calls,
+    collectives,
     comparisons,
     constants,
     conversions,
     convolution,
     dot,
+    dynamic,
     elementwise,
     gather,
+    reductions,
     shapes,
+    sharding,
+    tuples,
 )
 from orbax_model_lite.lift.operation import Handler
 from orbax_model_lite.lift.problems import NotLiftable
 
 _FILES: Final = (
     calls,
+    collectives,
     comparisons,
     constants,
     conversions,
     convolution,
     dot,
+    dynamic,
     elementwise,
     gather,
+    reductions,
     shapes,
+    sharding,
+    tuples,
 )
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
