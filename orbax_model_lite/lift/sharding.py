@@ -1,4 +1,4 @@
-"""Sharding annotations: constraints on the caller's mesh if its axes have their names, else nothing.
+"""Sharding annotations: constraints on the caller's mesh if it has their axes, else nothing.
 
 They say where numbers live and never which, so dropping one is no different function. What is bound
 to its own mesh is in `collectives`.

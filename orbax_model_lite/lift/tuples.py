@@ -31,9 +31,13 @@ def _get_tuple_element(operation: Operation) -> Runner:
 
 def _optimization_barrier(*values: Any) -> tuple[Any, ...]:
     # What is known while tracing is no computation that the compiler could move.
-    moved = [not isinstance(value, (np.ndarray, Sizes, PerPlatform)) for value in values]
-    behind = iter(lax.optimization_barrier([v for v, is_moved in zip(values, moved) if is_moved]))
-    return tuple(next(behind) if is_moved else v for v, is_moved in zip(values, moved))
+    arrays = [value for value in values if not _is_known(value)]
+    behind = iter(lax.optimization_barrier(arrays))
+    return tuple(value if _is_known(value) else next(behind) for value in values)
+
+
+def _is_known(value: Any) -> bool:
+    return isinstance(value, (np.ndarray, Sizes, PerPlatform))
 
 
 OPERATIONS: Final[Mapping[str, Handler]] = {
