@@ -8,21 +8,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, final
 
 import jax
-import jax.core
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
+from orbax_model_lite.jax2obm.placing import Placing
 from orbax_model_lite.jaxtypes import keys
 from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
@@ -31,44 +29,6 @@ MOST_VARIANTS = 512
 """Trees and shapes that one function keeps compiled; at the next one all are let go."""
 
 FlatCall = Callable[..., tuple[Any, ...]]
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placing:
-    """Where a function for several devices runs.
-
-    Attributes:
-      mesh: Of local devices.
-      inputs: Sharding of each input leaf; None leaves it to the caller and the compiler.
-    """
-
-    mesh: Mesh
-    inputs: Sequence[NamedSharding | None]
-
-    def placed(self, leaf: Any, index: int) -> Any:
-        """Returns a leaf on the mesh: moved there unless it is, or is being traced."""
-        if isinstance(leaf, jax.core.Tracer):
-            return leaf
-        on = getattr(leaf, "sharding", None)
-        if on is not None and on.device_set == set(self.mesh.devices.flat):
-            return leaf
-        wanted = self.inputs[index] or NamedSharding(self.mesh, PartitionSpec())
-        return jax.device_put(leaf, wanted)
-
-    def constrained(self, leaf: jax.Array, index: int) -> jax.Array:
-        """Returns a traced leaf that is tied to the mesh, split as the function wants it."""
-        wanted = self.inputs[index]
-        return self.on_mesh(leaf) if wanted is None else _constrained(leaf, wanted)
-
-    def on_mesh(self, leaf: jax.Array) -> jax.Array:
-        """Returns a traced array that is tied to the mesh, split as the compiler likes."""
-        free = PartitionSpec(*[PartitionSpec.UNCONSTRAINED] * leaf.ndim)
-        return _constrained(leaf, NamedSharding(self.mesh, free))
-
-
-def _constrained(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
-    return jax.lax.with_sharding_constraint(leaf, sharding)
 
 
 @final
@@ -205,8 +165,7 @@ class Bound:
         if self._placing is None:
             return tuple(exported.call(*(by_position[i] for i in self._kept)))
         given = [self._placing.constrained(by_position[i], i) for i in self._kept]
-        results = exported.call(*given)
-        return tuple(results if given else map(self._placing.on_mesh, results))
+        return self._placing.settled(exported.call(*given), is_tied=bool(given))
 
     def _placed(self, args: Any, kwargs: Any) -> Any:
         """Returns a call with its leaves on the mesh, if it has the form of the signature."""

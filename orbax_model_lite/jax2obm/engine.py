@@ -19,7 +19,8 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError, unknown_name
-from orbax_model_lite.jax2obm.bound import Bound, FlatCall, Placing
+from orbax_model_lite.jax2obm.bound import Bound, FlatCall
+from orbax_model_lite.jax2obm.placing import Placing
 from orbax_model_lite.jax2obm.rebuild import rebuild
 from orbax_model_lite.jaxtypes.arguments import Parameters
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
