@@ -40,6 +40,11 @@ class Region:
         """Returns its results; trace-time values stay what they are."""
         return _run(_Frame(self.block, self._slots, arguments))
 
+    @property
+    def slots(self) -> int:
+        """How many slots the function around it has."""
+        return len(self._slots)
+
     def captured(self) -> dict[int, Any]:
         """Returns what it reads of the values around it, by slot."""
         return {slot: self._slots[slot] for slot in sorted(self.block.captured)}

@@ -131,3 +131,9 @@ def shape_of(value: Any) -> tuple[Any, ...]:
 def as_arrays(values: Sequence[Any]) -> list[Any]:
     """Returns values with sizes and platform choices as traced arrays, the others as they are."""
     return [v.as_array() if isinstance(v, (Sizes, PerPlatform)) else v for v in values]
+
+
+def jax_arrays(values: Sequence[Any]) -> list[Any]:
+    """Returns values as JAX arrays: those that are known while tracing too, and NumPy arrays."""
+    arrays = as_arrays(values)
+    return [jnp.asarray(a) if isinstance(a, np.ndarray | np.generic) else a for a in arrays]
