@@ -64,8 +64,7 @@ def _computed_in(lhs: np.dtype, rhs: np.dtype, result: np.dtype) -> np.dtype:
     """
     if not jnp.issubdtype(result, jnp.integer):
         return result
-    widest = max((lhs, rhs, result), key=lambda dtype: (_bits(dtype), dtype == result))
-    return widest
+    return max((lhs, rhs, result), key=lambda dtype: (_bits(dtype), dtype == result))
 
 
 def _bits(dtype: np.dtype) -> int:
@@ -85,24 +84,41 @@ def _dot_general(operation: Operation) -> Runner:
     return contract(dimensions, precision, operation.result_type().dtype)
 
 
-_TF32: Final = {
-    1: lax.DotAlgorithmPreset.TF32_TF32_F32,
-    3: lax.DotAlgorithmPreset.TF32_TF32_F32_X3,
+_Preset = lax.DotAlgorithmPreset
+_PRESETS: Final = {
+    ("f16", "f16", 1): _Preset.F16_F16_F16,
+    ("f16", "f32", 1): _Preset.F16_F16_F32,
+    ("bf16", "bf16", 1): _Preset.BF16_BF16_BF16,
+    ("bf16", "f32", 1): _Preset.BF16_BF16_F32,
+    ("bf16", "f32", 3): _Preset.BF16_BF16_F32_X3,
+    ("bf16", "f32", 6): _Preset.BF16_BF16_F32_X6,
+    ("bf16", "f32", 9): _Preset.BF16_BF16_F32_X9,
+    ("tf32", "f32", 1): _Preset.TF32_TF32_F32,
+    ("tf32", "f32", 3): _Preset.TF32_TF32_F32_X3,
+    ("f32", "f32", 1): _Preset.F32_F32_F32,
+    ("f64", "f64", 1): _Preset.F64_F64_F64,
 }
 
 
 def _algorithm(found: stablehlo.DotAlgorithm) -> lax.DotAlgorithm | lax.DotAlgorithmPreset:
-    if str(found.lhs_precision_type) == "tf32":
-        # No dtype, so JAX has these as presets only; MLIR knows no other combination with it.
-        return _TF32[found.num_primitive_operations]
+    """Returns a preset where there is one: JAX lowers nothing else for the CPU."""
+    lhs, rhs = str(found.lhs_precision_type), str(found.rhs_precision_type)
+    accumulation, count = str(found.accumulation_type), found.num_primitive_operations
+    is_fast = found.allow_imprecise_accumulation
+    if lhs.startswith("f8") and rhs.startswith("f8") and (accumulation, count) == ("f32", 1):
+        return _Preset.ANY_F8_ANY_F8_F32_FAST_ACCUM if is_fast else _Preset.ANY_F8_ANY_F8_F32
+    preset = _PRESETS.get((lhs, accumulation, count))
+    counts = (found.lhs_component_count, found.rhs_component_count)
+    if preset is not None and lhs == rhs and counts == (1, 1) and not is_fast:
+        return preset
     return lax.DotAlgorithm(
         lhs_precision_type=dtype_of(found.lhs_precision_type),
         rhs_precision_type=dtype_of(found.rhs_precision_type),
         accumulation_type=dtype_of(found.accumulation_type),
         lhs_component_count=found.lhs_component_count,
         rhs_component_count=found.rhs_component_count,
-        num_primitive_operations=found.num_primitive_operations,
-        allow_imprecise_accumulation=found.allow_imprecise_accumulation,
+        num_primitive_operations=count,
+        allow_imprecise_accumulation=is_fast,
     )
 
 
