@@ -5,6 +5,7 @@ How it becomes something that JAX can call is in `rebuild`; what may be passed i
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -29,6 +30,29 @@ MOST_VARIANTS = 512
 """Trees and shapes that one function keeps compiled; at the next one all are let go."""
 
 FlatCall = Callable[..., tuple[Any, ...]]
+
+
+@final
+class _Program:
+    """A traced function under `jax.jit`, which can be begun anew.
+
+    Attributes:
+      call: The jitted function of now.
+    """
+
+    def __init__(self, traced: Callable[..., Tree], name: str) -> None:
+        self._traced, self._name = traced, name
+        self.renew()
+
+    def renew(self) -> None:
+        """Starts with nothing compiled."""
+
+        def traced(*args: Any, **kwargs: Any) -> Tree:
+            return self._traced(*args, **kwargs)
+
+        traced.__name__ = traced.__qualname__ = self._name
+        # The old one, and with it what it compiled, goes when its last call has returned.
+        self.call = jax.jit(traced)
 
 
 @final
@@ -72,11 +96,12 @@ class Bound:
         self._taken = self._kept if gradient is None else tuple(range(len(self._inputs)))
         self._is_adapting = False
         self._flat = self._differentiable()
-        self._jitted = self._new_jitted()
+        self._programs: list[_Program] = []
+        self._program = self._new_program(self._traced)
 
     def function(self) -> Callable[..., Any]:
         """Returns the callable: `jax.jit`'s with an exception handler and a mode switch."""
-        x64 = jax.enable_x64
+        x64, program = jax.enable_x64, self._program
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._is_adapting:
@@ -84,10 +109,47 @@ class Bound:
             # In x64 mode JAX tells a NumPy float64 from a float32, so that it can be refused.
             try:
                 with x64(True):
-                    return self._jitted(*args, **kwargs)
+                    return program.call(*args, **kwargs)
             except CALL_ERRORS as e:
                 error = e
             return self._recover(error, args, kwargs)
+
+        return self._named(call)
+
+    def function_with(self, weights: Tree) -> Callable[..., Any]:
+        """Returns the callable of the other arguments, its first one given once for all calls.
+
+        The leaves of the weights are put in a row here, so that no call does it again: for hundreds
+        of them in a dict that costs more than the rest of a call.
+
+        Args:
+          weights: What would be passed first.
+        """
+        general, x64 = self.function(), jax.enable_x64
+        if self._placing is not None:
+            return functools.partial(general, weights)
+        row, tree = jax.tree.flatten(weights)
+        flat = tuple(row)
+
+        def traced(flat: Any, *args: Any, **kwargs: Any) -> Tree:
+            return self._traced(tree.unflatten(flat), *args, **kwargs)
+
+        program = self._new_program(traced)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self._is_adapting:
+                return general(weights, *args, **kwargs)
+            try:
+                with x64(True):
+                    return program.call(flat, *args, **kwargs)
+            except CALL_ERRORS as e:
+                error = e
+            return self._recover(error, (weights, *args), kwargs)
+
+        return self._named(call)
+
+    def _named(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a call where the function belongs, with its name."""
 
         def call_elsewhere(*args: Any, **kwargs: Any) -> Any:
             with nullcontext() if self._device is None else jax.default_device(self._device):
@@ -104,7 +166,8 @@ class Bound:
     def close(self) -> None:
         """Lets go of compiled programs and of the module."""
         with self._lock:
-            self._jitted.clear_cache()
+            for program in self._programs:
+                program.call.clear_cache()
             self._exported = None
 
     def flat_call(self, *flat: Any) -> tuple[Any, ...]:
@@ -115,23 +178,25 @@ class Bound:
         pairs = zip(self._outputs, results, strict=True)
         return tuple(_to_logical(spec, leaf, where) for spec, leaf in pairs)
 
-    def _new_jitted(self) -> Any:
-        def traced(*args: Any, **kwargs: Any) -> Tree:
-            flat = self.parameters.require(args, kwargs)
-            self._count_variant()
-            results = self.flat_call(*flat)
-            return unflatten(self._output_tree, [results[i] for i in self._output_order])
+    def _traced(self, *args: Any, **kwargs: Any) -> Tree:
+        flat = self.parameters.require(args, kwargs)
+        self._count_variant()
+        results = self.flat_call(*flat)
+        return unflatten(self._output_tree, [results[i] for i in self._output_order])
 
-        traced.__name__ = traced.__qualname__ = self.parameters.function_name
-        return jax.jit(traced)
+    def _new_program(self, traced: Callable[..., Tree]) -> _Program:
+        program = _Program(traced, self.parameters.function_name)
+        with self._lock:
+            self._programs.append(program)
+        return program
 
     def _count_variant(self) -> None:
         with self._lock:
             self._variants += 1
             if self._variants > MOST_VARIANTS:
                 self._variants = 1
-                # The old one, and with it what it compiled, goes when its last call has returned.
-                self._jitted = self._new_jitted()
+                for program in self._programs:
+                    program.renew()
 
     def _differentiable(self) -> FlatCall:
         """Returns the physical call with the stored derivative, or one that says there is none."""

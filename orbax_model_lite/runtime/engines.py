@@ -6,6 +6,7 @@ are imported on first use, so a bundle without TensorFlow functions never import
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, final
@@ -21,6 +22,7 @@ _TABLE: Final[Mapping[str, str]] = {
     layout.MIME_TF_FUNCTION: "orbax_model_lite.tf2obm.engine:TfEngine",
 }
 _TAKES_PLACEMENT: Final = frozenset({layout.MIME_STABLEHLO})
+_KEEPS_WEIGHTS: Final = frozenset({layout.MIME_STABLEHLO})
 
 
 class Engine(Protocol):
@@ -70,6 +72,24 @@ class Engines:
                 placement = self._placement if mime in _TAKES_PLACEMENT else {}
                 self._made[mime] = make(self._bundle, **placement)
             return self._made[mime].bind(function, name=name)
+
+    def bind_weights(
+        self, name: str, function: ConcreteFunction, call: Callable[..., Any], weights: Any
+    ) -> Callable[..., Any]:
+        """Returns a function as a callable whose first argument is given once for all calls.
+
+        Args:
+          name: Of the function.
+          function: As it was bound.
+          call: What `bind` returned for it.
+          weights: Its first argument.
+        """
+        mime = layout.canonical_mime_type(function.mime_type)
+        with self._lock:
+            engine: Any = self._made.get(mime) if mime in _KEEPS_WEIGHTS else None
+        if engine is None:
+            return functools.partial(call, weights)
+        return engine.bind_weights(function, weights, name=name)
 
     def over(self, bundle: Bundle) -> Engines:
         """Returns the engines of another bundle, with the same placement."""
