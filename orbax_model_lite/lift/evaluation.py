@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.lift.folding import fold
+from orbax_model_lite.lift.folding import fold, settled
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.program import Block, Program, Step
 from orbax_model_lite.lift.types import TensorType
@@ -129,7 +129,7 @@ def _folded(step: Step, operands: Sequence[Any]) -> Any:
     """Returns the result of a step on known values, if it can be known as well; else None."""
     expected = step.result_types[0] if step.result_types else None
     if step.fold is None or expected is None or not all(map(is_known, operands)):
-        return None
+        return settled(step.name, operands)
     return fold(step.fold, operands, expected.dtype)
 
 

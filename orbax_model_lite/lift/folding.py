@@ -15,7 +15,7 @@ import jax.core
 import numpy as np
 
 from orbax_model_lite.lift.operation import Operation
-from orbax_model_lite.lift.values import Sizes, sizes
+from orbax_model_lite.lift.values import Sizes, is_known, sizes
 
 Folder = Callable[..., Any]
 
@@ -48,6 +48,29 @@ def fold(folder: Folder, operands: Sequence[Any], dtype: np.dtype) -> Sizes | np
     array = np.empty(np.shape(found), object)
     array[...] = found
     return sizes(array, dtype)
+
+
+def settled(name: str, operands: Sequence[Any]) -> Any:
+    """Returns the operand that known ones make the result, whatever the others are; None without.
+
+    So a rounded division of sizes stays a size, though JAX cannot tell whether it leaves a rest.
+    """
+    known = [isinstance(o, np.ndarray) and o.dtype == np.bool_ and is_known(o) for o in operands]
+    if name == "stablehlo.select" and known[0]:
+        condition = operands[0]
+        return operands[1] if condition.all() else None if condition.any() else operands[2]
+    if name not in _ABSORBING:
+        return None
+    absorbing = _ABSORBING[name]
+    alone = [o for o, is_one in zip(operands, known, strict=True) if is_one and _all(o, absorbing)]
+    return alone[0] if alone else None
+
+
+_ABSORBING: Final = {"stablehlo.and": False, "stablehlo.or": True}
+
+
+def _all(values: np.ndarray, wanted: bool) -> bool:
+    return bool((values == wanted).all())
 
 
 class _Undecided(Exception):  # noqa: N818  # not an error: the value is left to the run
