@@ -7,7 +7,6 @@ read and written here. Headers are checked as strictly as the library checks the
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import mmap
@@ -81,22 +80,23 @@ def write(
     Raises:
       StorageError: If the file system refuses. Nothing is left behind then.
     """
-    if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    contents = _contents(tree, values)
     with storage_errors("writing", path):
-        try:
-            if hashed:
-                return write_hashed(path, _contents(tree, values))
-            with path.open("xb") as file:
-                for content in _contents(tree, values):
+        if hashed:
+            return write_hashed(path, contents)
+        with path.open("xb") as file:
+            try:
+                for content in contents:
                     file.write(content)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            except BaseException:
+                path.unlink()
+                raise
     return None
 
 
-def _contents(tree: Tree, values: Callable[[StoredArray], np.ndarray]) -> Iterator[bytes | memoryview]:
+def _contents(
+    tree: Tree, values: Callable[[StoredArray], np.ndarray]
+) -> Iterator[bytes | memoryview]:
     # The order of the library: large elements first, so that every array is aligned.
     arrays = sorted(
         (array for _, array in flatten_with_path(tree)),

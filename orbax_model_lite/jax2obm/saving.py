@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from orbax_model_lite import _lazy
+from orbax_model_lite.core.digests import FileDigest
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.storage import storage_errors
@@ -35,10 +36,11 @@ def save_weights(
     *,
     format: Literal["orbax", "safetensors"] = "orbax",  # noqa: A002
     as_traced: bool = False,
-) -> None:
+    hashed: bool = False,
+) -> dict[str, FileDigest]:
     """Writes weights without compression; those in SafeTensors always give the same bytes.
 
-    The file system is not asked to make the file durable; whoever finishes the bundle does.
+    The file system is not asked to make the files durable; whoever finishes the bundle does.
 
     Args:
       path: The folder ("orbax") or file ("safetensors") to make.
@@ -48,6 +50,11 @@ def save_weights(
       format: Orbax checkpoint or SafeTensors file.
       as_traced: Whether NumPy's 64-bit arrays are saved in the 32-bit types that JAX traces them
         with while x64 mode is off, so that they fit a function that was converted with them.
+      hashed: Whether digests are worked out while files are written, where that is possible.
+
+    Returns:
+      Sizes and SHA-256 of files whose digest is known, by path relative to the folder that `path`
+      is in, as `SaveOptions.digests` takes them: of a SafeTensors file written with `hashed`.
 
     Raises:
       BundleExistsError: If something is there already.
@@ -65,45 +72,49 @@ def save_weights(
             f"{'folder' if target.is_dir() else 'file'}; remove it or choose another path"
         )
     if isinstance(weights, (str, os.PathLike)):
-        _save_existing(target, Path(weights), format)
-        return
+        return _save_existing(target, Path(weights), format, hashed)
     arrays, specs = [], []
     for found, leaf in _plain_leaves(weights):
         where = f"weights {format_path(found)!r}"
         spec, words = _leaf_to_save(_narrowed(leaf, where) if as_traced else leaf, where)
         specs.append(spec)
         arrays.append(words)
-    _write(target, unflatten(weights, specs), arrays, format)
+    return _write(target, unflatten(weights, specs), arrays, format, hashed)
 
 
-def _write(target: Path, specs: Tree, arrays: Sequence[Any], kind: str) -> None:
+def _write(
+    target: Path, specs: Tree, arrays: Sequence[Any], kind: str, hashed: bool
+) -> dict[str, FileDigest]:
     if kind == "orbax":
         writing = _lazy.load(
             "orbax_model_lite.jax2obm.checkpoint.writing", purpose="saving a checkpoint"
         )
         writing.write(target, writing.planned(specs), arrays)
-        return
+        return {}
     by_path = dict(zip((path for path, _ in flatten_with_path(specs)), arrays, strict=True))
-    safetensors.write(
+    digest = safetensors.write(
         target,
         safetensors.planned(specs),
         lambda array: to_host(by_path[array.path], f"weights {format_path(array.path)!r}"),
+        hashed=hashed,
     )
+    return {} if digest is None else {target.name: digest}
 
 
-def _save_existing(target: Path, given: Path, kind: str) -> None:
+def _save_existing(target: Path, given: Path, kind: str, hashed: bool) -> dict[str, FileDigest]:
     is_file = is_safetensors(given, None)
     if is_file != (kind == "safetensors"):
         # The words of PRNG keys alone do not tell what they are; the specs do.
         arrays = leaves(load_weights(given, to="host"))
-        _write(target, weights_spec(given), arrays, kind)
-    elif is_file:
+        return _write(target, weights_spec(given), arrays, kind, hashed)
+    if is_file:
         with storage_errors("copying", given):
             shutil.copyfile(given, target)
     else:
         source = require_contained(locate(given))
         with storage_errors("copying", given):
             shutil.copytree(source, target)
+    return {}
 
 
 def _plain_leaves(tree: Tree) -> list[tuple[TreePath, Any]]:

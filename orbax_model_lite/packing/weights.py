@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
 from orbax_model_lite.core import layout
+from orbax_model_lite.core.digests import FileDigest
 from orbax_model_lite.core.value import ExternalValue, convert_path_to_value
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm import load_weights, save_weights, weights_spec
@@ -72,8 +73,12 @@ class WeightsSource:
         """Returns the weights in memory."""
         return load_weights(self.given) if isinstance(self.given, Path) else self.given
 
-    def write(self, folder: Path) -> None:
-        """Writes the weights below a bundle's folder."""
+    def write(self, folder: Path) -> dict[str, FileDigest]:
+        """Writes the weights below a bundle's folder.
+
+        Returns:
+          Digests of its files, as far as they are known by then, by path relative to the bundle.
+        """
         weights = self.given if isinstance(self.given, Path) else plain(self.given, "weights")[0]
         place = folder / _PLACES[self.format][0]
-        save_weights(place, weights, format=self.format, as_traced=True)
+        return save_weights(place, weights, format=self.format, as_traced=True, hashed=True)

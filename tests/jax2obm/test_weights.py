@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from hypothesis import strategies as st
 
 from orbax_model_lite.core import layout
+from orbax_model_lite.core.digests import digest_file
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import flatten_with_path
@@ -332,6 +334,31 @@ def test_a_saved_file_has_the_same_bytes_every_time(tmp_path):
     for name, tree in (("x", {"b": A, "a": (B, None)}), ("y", {"a": (B, None), "b": A})):
         save_weights(tmp_path / name, tree, format="safetensors")
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+
+
+def test_the_digest_of_a_safetensors_file_is_known_when_it_is_written(tmp_path):
+    found = save_weights(tmp_path / "w", {"a": A}, format="safetensors", hashed=True)
+    assert found == {"w": digest_file(tmp_path / "w")}
+    assert save_weights(tmp_path / "v", {"a": A}, format="safetensors") == {}
+    assert (tmp_path / "v").read_bytes() == (tmp_path / "w").read_bytes()
+
+
+def test_only_digests_that_are_known_are_given(tmp_path):
+    save_weights(tmp_path / "old", {"a": A}, format="safetensors")
+    assert save_weights(tmp_path / "c", {"a": A}, hashed=True) == {}
+    copied = save_weights(tmp_path / "w", tmp_path / "old", format="safetensors", hashed=True)
+    assert copied == {}
+    converted = save_weights(tmp_path / "x", tmp_path / "c", format="safetensors", hashed=True)
+    assert converted == {"x": digest_file(tmp_path / "x")}
+
+
+def test_orbax_s_own_saves_flush_as_before_after_one_of_ours(tmp_path):
+    before = {kind: ocp.type_handlers.get_type_handler(kind) for kind in (np.ndarray, jax.Array)}
+    methods = {kind: handler.serialize for kind, handler in before.items()}
+    save_weights(tmp_path / "w", {"a": jnp.ones(3), "b": A})
+    for kind, handler in before.items():
+        assert ocp.type_handlers.get_type_handler(kind) is handler
+        assert handler.serialize == methods[kind]
 
 
 def test_no_file_of_a_checkpoint_names_the_folder_it_was_saved_in(tmp_path):

@@ -272,3 +272,17 @@ def test_a_name_that_does_not_exist_is_answered_with_the_nearest(tmp_path):
         model.functions["predcit"]
     with pytest.raises(UnknownNameError, match="did you mean 'predict'"):
         model.pipelines["predcit"]
+
+
+@pytest.mark.parametrize("weights_format", ["orbax", "safetensors"])
+def test_a_packed_bundle_records_the_digest_of_every_file(tmp_path, weights_format):
+    obm.pack(tmp_path / "m", dense, PARAMS, "b, 4", weights_format=weights_format)
+    assert obm.verify(tmp_path / "m").ok
+    weights = max((tmp_path / "m").glob("weights*"))
+    large = weights if weights.is_file() else next(weights.glob("ocdbt.process_0/d/*"))
+    with large.open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))
+    assert not obm.verify(tmp_path / "m").ok

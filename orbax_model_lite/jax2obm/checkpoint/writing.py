@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 import threading
@@ -14,6 +15,7 @@ from typing import Any, Final, final
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore as ts
 
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import StorageError
@@ -23,6 +25,10 @@ from orbax_model_lite.jax2obm.placement import to_host
 from orbax_model_lite.jax2obm.stored import StoredArray
 
 _CHUNK_BYTES: Final = 32 << 20
+_DATA_FILES: Final = 64
+_MIN_DATA_FILE_BYTES: Final = 64 << 20
+# What Orbax takes by itself.
+_MAX_DATA_FILE_BYTES: Final = 2 << 30
 _COMMIT_FILE: Final = "commit_success.txt"
 # Orbax numbers its saves in one global counter that its background threads look at.
 _ONE_SAVE_AT_A_TIME = threading.Lock()
@@ -43,7 +49,7 @@ def planned(specs: Tree) -> Tree:
 
 
 def write(path: Path, tree: Tree, leaves: Sequence[Any]) -> None:
-    """Writes a checkpoint without compression, large arrays in chunks.
+    """Writes a checkpoint without compression, large arrays in chunks; it need not be on the disk.
 
     Args:
       path: The folder to make.
@@ -63,11 +69,14 @@ def write(path: Path, tree: Tree, leaves: Sequence[Any]) -> None:
     args = ocp.args.PyTreeSave(
         item,
         save_args=jax.tree.map(lambda a: ocp.SaveArgs(chunk_byte_size=_chunk_bytes(a)), item),
+        ocdbt_target_data_file_size=_data_file_bytes(arrays),
         custom_metadata={stored.RECORD_KEY: stored.to_record(tree)},
     )
 
     def save() -> None:
-        handler = ocp.PyTreeCheckpointHandler(use_compression=False)
+        handler = ocp.PyTreeCheckpointHandler(
+            use_compression=False, type_handler_registry=_unflushed_handlers()
+        )
         with _ONE_SAVE_AT_A_TIME, ocp.Checkpointer(handler) as checkpointer:
             checkpointer.save(path.absolute(), args=args)
 
@@ -83,6 +92,44 @@ def write(path: Path, tree: Tree, leaves: Sequence[Any]) -> None:
             f"checkpoint {str(path)!r}: expected Orbax to write it; {reason(e)}; "
             "free some space or choose another folder"
         ) from e
+
+
+def _unflushed_handlers() -> Any:
+    """Returns Orbax's handlers of arrays, made not to wait for the disk after every file.
+
+    Whoever finishes the bundle flushes all files at once, and reads them for their digests
+    meanwhile.
+    """
+    kinds = (np.ndarray, jax.Array)
+    contexts: list[tuple[ts.Context, ts.Context]] = []
+
+    def unflushed(known: ts.Context) -> ts.Context:
+        # One for all arrays of a save, so that they share files.
+        for given, made in contexts:
+            if given is known:
+                return made
+        contexts.append((known, ts.Context({"file_io_sync": False}, known)))
+        return contexts[-1][1]
+
+    def handler(kind: Any) -> Any:
+        made = copy.copy(ocp.type_handlers.get_type_handler(kind))
+        flushing = made.serialize
+
+        async def serialize(values: Any, infos: Sequence[Any], args: Any = None) -> Any:
+            for info in infos:
+                info.ts_context = unflushed(info.ts_context)
+            return await flushing(values, infos, args)
+
+        made.serialize = serialize
+        return made
+
+    return ocp.type_handlers.create_type_handler_registry(*((k, handler(k)) for k in kinds))
+
+
+def _data_file_bytes(arrays: Sequence[StoredArray]) -> int:
+    """Returns how large files with arrays are to be: several are written and read at a time."""
+    total = sum(math.prod(a.stored_shape) * a.stored_dtype.numpy.itemsize for a in arrays)
+    return min(max(total // _DATA_FILES, _MIN_DATA_FILE_BYTES), _MAX_DATA_FILE_BYTES)
 
 
 def _forget_path(path: Path) -> None:
