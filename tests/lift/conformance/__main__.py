@@ -1,0 +1,45 @@
+"""Sweeps the rows and writes the table to docs/lift.md, or shows some rows on the screen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.lift.conformance import report
+from tests.lift.conformance.rows import row_names
+from tests.lift.conformance.workers import sweep
+
+
+def main() -> None:
+    """Sweeps and writes; see the module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lift.conformance", description=__doc__)
+    parser.add_argument("prefixes", nargs="*", help="only rows whose names begin so; no writing")
+    parser.add_argument("--dtypes", default="", help="only these columns, such as f32,i32")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="also write the verdicts to this file")
+    given = parser.parse_args()
+    # Rows are compiled once and run once, so the time goes into compiling.
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    names = [n for n in row_names() if n.startswith(tuple(given.prefixes) or "")]
+    dtypes = tuple(filter(None, given.dtypes.split(",")))
+    began, verdicts = time.monotonic(), []
+    for verdict in sweep(names, dtypes=dtypes, processes=given.processes):
+        verdicts.append(verdict)
+        told = report.wrong_cells(verdict) or verdict.left_out
+        if told or given.prefixes:
+            print(f"{len(verdicts)}/{len(names)} {verdict.name}: {told or 'pass'}", flush=True)
+        if given.json:
+            given.json.write_text(json.dumps([asdict(v) for v in verdicts], indent=1), "utf-8")
+    print(f"{len(names)} rows in {time.monotonic() - began:.0f} s")
+    print(report.summary(verdicts))
+    if not given.prefixes and not dtypes:
+        report.write(verdicts)
+
+
+if __name__ == "__main__":
+    main()
