@@ -40,13 +40,12 @@ _COMMUTATIVE: Final = {
 _OF_BOOLEANS: Final = {"add": "or", "maximum": "or", "minimum": "and", "multiply": "and"}
 
 
-def combiners(operation: Operation, region: int = 0) -> list[str] | None:
+def combiners(block: ir.Block) -> list[str] | None:
     """Returns what a body `(a..., b...) -> (r...)` makes of each pair on its own; None if unknown.
 
     Each is "add", "and", "maximum", "minimum", "multiply", "or", "xor", ASSIGN or KEEP, and for
     booleans never one of the arithmetic ones.
     """
-    block = operation.inner.regions[region].blocks[0]
     arguments, steps = list(block.arguments), list(block.operations)
     returned = list(steps[-1].operation.operands)
     count = len(returned)
@@ -75,18 +74,17 @@ def _combiner(result: ir.Value, a: ir.Value, b: ir.Value) -> str | None:
 _LARGEST_BODY = 200
 
 
-def expressions(operation: Operation, region: int = 0) -> list[str]:
+def expressions(block: ir.Block) -> list[str]:
     """Returns what a body returns, as text in which alike bodies are alike.
 
     Parameters are "$0", "$1" and so on, constants their numbers, an operation its name and
     operands: "select(compare.GT.FLOAT($0, $1), $0, $1)". Empty if the body is too large to match
     anything, or has regions or calls.
     """
-    block = operation.inner.regions[region].blocks[0]
     steps = [step.operation for step in block.operations]
     if len(steps) > _LARGEST_BODY:
         return []
-    known = {argument: f"${i}" for i, argument in enumerate(block.arguments)}
+    known: dict[ir.Value, str] = {a: f"${i}" for i, a in enumerate(block.arguments)}
     for step in steps[:-1]:
         if len(step.results) != 1 or len(step.regions):
             return []
@@ -122,6 +120,11 @@ def _outer(value: ir.Value) -> str:
 _PASSED_ON: Final = ("stablehlo.broadcast_in_dim", "stablehlo.convert", "stablehlo.reshape")
 
 
+def body_of(operation: Operation, region: int = 0) -> ir.Block:
+    """Returns the block of a region, as MLIR has it."""
+    return operation.inner.regions[region].blocks[0]
+
+
 def constant_scalar(operation: Operation, index: int) -> np.ndarray | None:
     """Returns a scalar operand, if the module has it as a constant; else None.
 
@@ -146,6 +149,16 @@ def constant_behind(value: ir.Value) -> np.ndarray | None:
             return None
         value = owner.operands[0]
     return None
+
+
+def is_iota(value: ir.Value, dimension: int) -> bool:
+    """Returns whether a value counts along a dimension, as the module says itself."""
+    owner = value.owner
+    if not isinstance(owner, ir.Operation | ir.OpView):
+        return False
+    if owner.operation.name not in ("stablehlo.iota", "stablehlo.dynamic_iota"):
+        return False
+    return ir.IntegerAttr(owner.operation.attributes["iota_dimension"]).value == dimension
 
 
 def elementwise(body: Body, rank: int) -> Body:

@@ -12,10 +12,10 @@ from typing import Any, Final
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxlib.mlir import ir
 
 from orbax_model_lite.lift.bodies import (
     Body,
+    body_of,
     closed,
     combine,
     combiners,
@@ -23,6 +23,7 @@ from orbax_model_lite.lift.bodies import (
     elementwise,
     expressions,
     is_identity,
+    is_iota,
     with_derivative_of,
 )
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
@@ -46,7 +47,7 @@ def _reduce(operation: Operation) -> Runner:
     chooser = _chooser(operation, dimensions)
     if chooser is not None:
         return chooser
-    names = combiners(operation)
+    names = combiners(body_of(operation))
     if names is not None and all(map(_is_reducible, names, inits)):
         return _known(names, inits, dimensions)
     return _generic(operation, inits, dimensions)
@@ -164,11 +165,11 @@ def _chooser(operation: Operation, dimensions: Sequence[int]) -> Runner | None:
     """
     if len(operation.operand_types) != 4 or len(dimensions) != 1:
         return None
-    if not _is_iota(operation.inner.operands[1], dimensions[0]):
+    if not is_iota(operation.inner.operands[1], dimensions[0]):
         return None
     if operation.operand_type(0).shape[dimensions[0]] == 0:
         return None
-    found = expressions(operation)
+    found = expressions(body_of(operation))
     choose = next((f for body, f in _CHOOSERS if _same_choice(body, found)), None)
     values, numbers = (constant_scalar(operation, 2), constant_scalar(operation, 3))
     name = "maximum" if choose is lax.argmax else "minimum"
@@ -198,15 +199,6 @@ def _same_choice(direction: str, found: list[str]) -> bool:
             if found == expected:
                 return True
     return False
-
-
-def _is_iota(value: ir.Value, dimension: int) -> bool:
-    owner = value.owner
-    if not isinstance(owner, ir.Operation | ir.OpView):
-        return False
-    if owner.operation.name not in ("stablehlo.iota", "stablehlo.dynamic_iota"):
-        return False
-    return ir.IntegerAttr(owner.operation.attributes["iota_dimension"]).value == dimension
 
 
 def _map(operation: Operation) -> Runner:
