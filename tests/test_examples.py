@@ -19,6 +19,7 @@ SAYS = {
     "07_low_level": "0.000000 1.000000 2.000000",
     "08_read_without_frameworks": "frameworks imported: []",
     "09_trust": "granted: 84.0",
+    "10_fine_tune": "the new bundle verifies: True",
 }
 
 RUN = """

@@ -12,7 +12,8 @@ from typing import final
 
 from jaxlib.mlir import ir
 
-from orbax_model_lite.errors import UnsupportedError, unknown_name
+from orbax_model_lite.errors import unknown_name
+from orbax_model_lite.lift.call_graph import CallGraph
 from orbax_model_lite.lift.folding import folder_of
 from orbax_model_lite.lift.operation import Operation, Options
 from orbax_model_lite.lift.problems import Coverage, NotLiftable, Problem
@@ -46,7 +47,7 @@ class ModuleReader:
         self._waiting: list[str] = []
         self._operations = Counter[str]()
         self._problems: list[Problem] = []
-        self._calls: dict[str, set[str]] = {}
+        self._graph = CallGraph()
         self._current = ""
 
     def read(self, entry: str) -> Program:
@@ -54,7 +55,7 @@ class ModuleReader:
 
         Raises:
           UnknownNameError: If the module has no such function.
-          UnsupportedError: If a function calls itself.
+          UnsupportedError: If a function calls itself, or the calls make it astronomic.
         """
         if entry not in self._functions:
             raise unknown_name("function", entry, self._functions)
@@ -62,9 +63,9 @@ class ModuleReader:
         while self._waiting:
             symbol = self._waiting.pop()
             self._current = symbol
-            self._calls[symbol] = set()
+            self._graph.enter(symbol)
             _FunctionReader(self, self._programs[symbol]).read(self._functions[symbol])
-        self._require_no_cycle()
+        self._graph.require_finite(self._where)
         return program
 
     def coverage(self) -> Coverage:
@@ -75,8 +76,10 @@ class ModuleReader:
         """Returns the program of a function, which is filled before `read` returns."""
         if symbol not in self._functions:
             raise NotLiftable(f"a call of {symbol!r}, which the module does not have")
+        if not len(self._functions[symbol].regions[0].blocks):
+            raise NotLiftable(f"a call of {symbol!r}, which the module only declares")
         if self._current:
-            self._calls[self._current].add(symbol)
+            self._graph.note_call(self._current, symbol)
         if symbol not in self._programs:
             self._programs[symbol] = Program(name=symbol)
             self._waiting.append(symbol)
@@ -97,31 +100,11 @@ class ModuleReader:
     def count(self, name: str) -> None:
         """Notes an operation."""
         self._operations[name] += 1
+        self._graph.note_operation(self._current)
 
     def note(self, problem: Problem) -> None:
         """Notes an operation that cannot be lifted."""
         self._problems.append(problem)
-
-    def _require_no_cycle(self) -> None:
-        """Raises if the graph of calls has a cycle: such a function has no end while tracing."""
-        remaining = {symbol: set(calls) for symbol, calls in self._calls.items()}
-        callers: dict[str, list[str]] = {symbol: [] for symbol in remaining}
-        for symbol, calls in remaining.items():
-            for callee in calls:
-                callers[callee].append(symbol)
-        ready = [symbol for symbol, calls in remaining.items() if not calls]
-        while ready:
-            done = ready.pop()
-            del remaining[done]
-            for caller in callers[done]:
-                remaining[caller].discard(done)
-                if not remaining[caller]:
-                    ready.append(caller)
-        if remaining:
-            raise UnsupportedError(
-                f"{self._where}: expected functions that end; found that {min(remaining)!r} calls "
-                "itself; rewrite it as a loop"
-            )
 
 
 @final
