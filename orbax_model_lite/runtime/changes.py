@@ -17,12 +17,12 @@ from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, FileRange
-from orbax_model_lite.core.examples import Example, read_example, read_examples_record
 from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError, unknown_name
 from orbax_model_lite.orchestration import to_data
 
 if TYPE_CHECKING:
+    from orbax_model_lite.core.examples import Example
     from orbax_model_lite.runtime.model import Model
 
 
@@ -132,6 +132,9 @@ def _examples(model: Model, *, outputs_change: bool) -> list[Example]:
       model: The changed model.
       outputs_change: Whether its own outputs are recorded instead of the old ones.
     """
+    # Running a model does not wait for this import.
+    from orbax_model_lite.core.examples import read_example, read_examples_record
+
     data = model.bundle.supplementals.get(layout.KEY_EXAMPLES)
     kept = []
     for record in read_examples_record(model.bundle.read_bytes(data)) if data else []:

@@ -7,11 +7,10 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.examples import Example
 from orbax_model_lite.core.function import (
     ConcreteFunction,
     Function,
@@ -33,6 +32,9 @@ from orbax_model_lite.runtime.pipeline import BoundPipeline
 from orbax_model_lite.runtime.polymorphic import PolymorphicCallable
 from orbax_model_lite.runtime.trust import Trust
 from orbax_model_lite.runtime.weights import Weights
+
+if TYPE_CHECKING:
+    from orbax_model_lite.core.examples import Example
 
 
 @final
