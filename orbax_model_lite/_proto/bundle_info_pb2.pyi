@@ -191,6 +191,29 @@ class Constant(_message.Message):
     scope: str
     def __init__(self, shape: _Optional[_Iterable[int]] = ..., dtype: _Optional[str] = ..., size_bytes: _Optional[int] = ..., scope: _Optional[str] = ...) -> None: ...
 
+class Lowerings(_message.Message):
+    __slots__ = ("functions",)
+    class FunctionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Lowering
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Lowering, _Mapping]] = ...) -> None: ...
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    functions: _containers.MessageMap[str, Lowering]
+    def __init__(self, functions: _Optional[_Mapping[str, Lowering]] = ...) -> None: ...
+
+class Lowering(_message.Message):
+    __slots__ = ("object_name", "reason", "operation")
+    OBJECT_NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    object_name: str
+    reason: str
+    operation: str
+    def __init__(self, object_name: _Optional[str] = ..., reason: _Optional[str] = ..., operation: _Optional[str] = ...) -> None: ...
+
 class Metadata(_message.Message):
     __slots__ = ("name", "version", "description", "license", "authors", "tags", "framework_versions", "extra")
     class FrameworkVersionsEntry(_message.Message):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orbax_model_lite.core.examples import Tolerance
     from orbax_model_lite.core.function import (
         JaxInfo,
+        Lowering,
         OpaqueFunction,
         PolymorphicFunction,
         ShloFunction,
@@ -55,6 +56,7 @@ _PLACES = {
     "GlobalSupplemental": "data",
     "JaxInfo": "function",
     "LoaderType": "value",
+    "Lowering": "function",
     "Metadata": "metadata",
     "NamedTupleValue": "value",
     "OpaqueFunction": "function",
@@ -90,6 +92,7 @@ __all__ = [
     "GlobalSupplemental",
     "JaxInfo",
     "LoaderType",
+    "Lowering",
     "Metadata",
     "NamedTupleValue",
     "OpaqueFunction",

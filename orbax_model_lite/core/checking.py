@@ -39,6 +39,7 @@ _RECORDS = frozenset(
         layout.KEY_SAVED_MODEL,
         layout.KEY_COMPILE_OPTIONS,
         layout.KEY_LOGICAL_TYPES,
+        layout.KEY_LOWERINGS,
         layout.KEY_JAX_TREES,
         layout.KEY_MODULE_FACTS,
         layout.KEY_METADATA,

@@ -94,6 +94,7 @@ class OpaqueFunction:
       data_names: See `ShloFunction`.
       visibility: See `ShloFunction`.
       gradient_function_name: See `ShloFunction`.
+      lowering: Its StableHLO form, or why it has none; None where nobody tried.
       origin: See `ShloFunction`.
     """
 
@@ -103,12 +104,34 @@ class OpaqueFunction:
     data_names: tuple[str, ...] = ()
     visibility: Visibility = Visibility.PUBLIC
     gradient_function_name: str | None = None
+    lowering: Lowering | None = None
     origin: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def mime_type(self) -> str | None:
         """The MIME type of the body, by which the runtime chooses an engine."""
         return self.body.mime_type
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowering:
+    """What became of the attempt to say an opaque function in StableHLO.
+
+    The form takes and gives what the opaque function does, with the same tree and names.
+
+    Attributes:
+      function: The form: a StableHLO function, or a polymorphic one that takes some sizes only;
+        None if there is none.
+      reason: Why there is none, or why it takes some sizes only; "" for a whole one.
+      operation: The operation that stopped it, such as "DecodePng"; "" where it was none.
+      object_name: Of the form in the manifest; "" takes the usual one.
+    """
+
+    function: ShloFunction | PolymorphicFunction | None = None
+    reason: str = ""
+    operation: str = ""
+    object_name: str = field(default="", compare=False, repr=False)
 
 
 ConcreteFunction: TypeAlias = ShloFunction | OpaqueFunction

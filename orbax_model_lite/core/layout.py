@@ -37,6 +37,7 @@ KEY_LOGICAL_TYPES: Final = "obm_lite_logical_types"
 KEY_JAX_TREES: Final = "obm_lite_jax_trees"
 KEY_DEVICE_MESH: Final = "obm_lite_device_mesh"
 KEY_MODULE_FACTS: Final = "obm_lite_module_facts"
+KEY_LOWERINGS: Final = "obm_lite_lowerings"
 KEY_METADATA: Final = "obm_lite_metadata"
 KEY_EXAMPLES: Final = "obm_lite_examples"
 
@@ -59,6 +60,7 @@ MIME_LOGICAL_TYPES: Final = _PROTO + "orbax_model_lite.info.LogicalTypes"
 MIME_OBJECT_TYPES: Final = _PROTO + "orbax_model_lite.info.ObjectTypes"
 MIME_JAX_TREES: Final = _PROTO + "orbax_model_lite.info.JaxTrees"
 MIME_MODULE_FACTS: Final = _PROTO + "orbax_model_lite.info.ModuleFacts"
+MIME_LOWERINGS: Final = _PROTO + "orbax_model_lite.info.Lowerings"
 MIME_METADATA: Final = _PROTO + "orbax_model_lite.info.Metadata"
 MIME_EXAMPLES: Final = _PROTO + "orbax_model_lite.info.Examples"
 
@@ -102,6 +104,11 @@ def supplemental_file(stem: str, key: str, extension: str) -> str:
 def concrete_stem(polymorphic_name: str, index: int) -> str:
     """Returns the file stem of the index-th function (from 0) of a polymorphic object."""
     return f"__{polymorphic_name}_{index}"
+
+
+def lowered_name(function_name: str) -> str:
+    """Returns the usual object name of the StableHLO form of an opaque function."""
+    return f"{function_name}_stablehlo"
 
 
 def with_extension(stem: str, extension: str) -> str:

@@ -14,7 +14,7 @@ from typing import TypeAlias, final
 from google.protobuf import unknown_fields
 
 from orbax_model_lite._proto import manifest_pb2
-from orbax_model_lite.core import layout, object_types
+from orbax_model_lite.core import layout, lowerings, object_types
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.data_proto import data_from_proto, data_to_proto, empty_payload
 from orbax_model_lite.core.device import Device
@@ -110,6 +110,12 @@ def from_proto(
             found = _object_from_proto(proto.objects[name], name, reading)
             names = types[name].types if name in types else ()
             objects[name] = object_types.named(found, names, f"object {name!r}")
+    forms = supplementals.get(layout.KEY_LOWERINGS)
+    if forms is not None and lowerings.is_ours(forms):
+        with _collected(on_error):
+            raw = read_payload(forms, f"supplemental {layout.KEY_LOWERINGS!r}")
+            objects = lowerings.attached(objects, raw)
+        del supplementals[layout.KEY_LOWERINGS]
     return Contents(
         objects=objects,
         supplementals=supplementals,
@@ -144,10 +150,19 @@ def to_proto(
     """
     before = manifest_pb2.Manifest.FromString(origin)
     proto = manifest_pb2.Manifest(frequent_paths=frequent_paths)
+    objects, forms = lowerings.detached(objects)
     for name in sorted(objects):
         entry = _object_to_proto(objects[name], name, place, frequent_paths)
         proto.objects[name].CopyFrom(entry)
-    for key, data in sorted(_all_supplementals(objects, supplementals or {}, before).items()):
+    own = {
+        layout.KEY_LOGICAL_TYPES: object_types.encode(
+            objects, _ours(before, layout.KEY_LOGICAL_TYPES, layout.MIME_OBJECT_TYPES)
+        ),
+        layout.KEY_LOWERINGS: lowerings.encode(
+            forms, _ours(before, layout.KEY_LOWERINGS, layout.MIME_LOWERINGS)
+        ),
+    }
+    for key, data in sorted(_all_supplementals(supplementals or {}, own).items()):
         proto.supplemental_info[key].CopyFrom(data_to_proto(data, frequent_paths))
     if device_assignment is not None:
         proto.device_assignment_by_coords.SetInParent()
@@ -256,21 +271,23 @@ def _variant(name: str, index: int) -> str:
     return f"function {name!r}, variant {index}"
 
 
+def _ours(before: manifest_pb2.Manifest, key: str, mime_type: str) -> bytes:
+    """Returns a record of ours in the manifest that is being replaced, b"" where there is none."""
+    old = before.supplemental_info.get(key)
+    return old.inlined_bytes if old is not None and old.mime_type == mime_type else b""
+
+
 def _all_supplementals(
-    objects: Mapping[str, Object], given: Mapping[str, Data], before: manifest_pb2.Manifest
+    given: Mapping[str, Data], own: Mapping[str, Data | None]
 ) -> dict[str, Data]:
-    """Returns the given supplementals with our record of logical types, where one is needed."""
-    old = before.supplemental_info.get(layout.KEY_LOGICAL_TYPES)
-    is_ours = old is not None and old.mime_type == layout.MIME_OBJECT_TYPES
-    types = object_types.encode(objects, old.inlined_bytes if old is not None and is_ours else b"")
-    if types is None:
-        return dict(given)
-    if layout.KEY_LOGICAL_TYPES in given:
+    """Returns the given supplementals with those records of ours that are needed."""
+    needed = {key: data for key, data in own.items() if data is not None}
+    for key in needed.keys() & given.keys():
         raise InvalidModelError(
-            f"supplemental {layout.KEY_LOGICAL_TYPES!r}: expected a name that the format does not "
-            "use itself; found it among the given ones; rename or remove it"
+            f"supplemental {key!r}: expected a name that the format does not use itself; found it "
+            "among the given ones; rename or remove it"
         )
-    return {**given, layout.KEY_LOGICAL_TYPES: types}
+    return {**given, **needed}
 
 
 def _devices_from_proto(proto: manifest_pb2.Manifest) -> tuple[Device, ...] | None:
@@ -293,6 +310,6 @@ def _origin(proto: manifest_pb2.Manifest) -> bytes:
         rest.device_assignment_by_coords.CopyFrom(proto.device_assignment_by_coords)
     for key, data in proto.supplemental_info.items():
         rest.supplemental_info[key].CopyFrom(data)
-        if key != layout.KEY_LOGICAL_TYPES:
+        if key not in (layout.KEY_LOGICAL_TYPES, layout.KEY_LOWERINGS):
             empty_payload(rest.supplemental_info[key])
     return rest.SerializeToString(deterministic=True)

@@ -56,6 +56,9 @@ def concrete_functions(name: str, found: Object) -> Iterator[tuple[str, Concrete
             yield f"function {name!r}, variant {index}", function
     elif isinstance(found, ShloFunction | OpaqueFunction):
         yield f"function {name!r}", found
+    if isinstance(found, OpaqueFunction) and found.lowering and found.lowering.function:
+        for where, form in concrete_functions(name, found.lowering.function):
+            yield f"{where}, StableHLO form", form
 
 
 def payloads(name: str, found: Object) -> Iterator[tuple[str, Data]]:
