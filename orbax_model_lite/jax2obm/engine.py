@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import jax
 import jax.export
@@ -20,10 +20,12 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError, unknown_name
 from orbax_model_lite.jax2obm.bound import Bound, FlatCall
-from orbax_model_lite.jax2obm.placing import Placing
 from orbax_model_lite.jax2obm.rebuild import rebuild
 from orbax_model_lite.jaxtypes.arguments import Parameters
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
+
+if TYPE_CHECKING:
+    from orbax_model_lite.jax2obm.spread import Spread
 
 
 @final
@@ -32,9 +34,9 @@ class JaxEngine:
 
     Args:
       bundle: Whose functions are bound.
-      devices: To run on, in order; JAX's default devices when left out.
-      mesh: To run on instead; a function for several devices takes it as it is where the axes are
-        its own, else only its devices.
+      devices: To run on, in order, whatever number a function was lowered for; JAX's default
+        devices when left out.
+      mesh: To run on instead; its axes mean those of the same name that a function was split over.
     """
 
     def __init__(
@@ -91,6 +93,25 @@ class JaxEngine:
             bound = self._bound.get(_key(function, name))
         return (bound or self._bind(function, name)).function_with(weights)
 
+    def weights_shardings(self, function: ShloFunction, *, name: str | None = None) -> Any:
+        """Returns the sharding of each leaf of a function's first argument, as a plain tree.
+
+        None for a function on one device, where weights go as the caller of `load` says.
+
+        Args:
+          function: See `bind`.
+          name: See `bind`.
+
+        Raises:
+          InvalidBundleError: See `bind`.
+          UnsupportedError: See `bind`.
+        """
+        if not self._is_spread(function):
+            return None
+        where = f"function {name or self._name_of(function)!r}"
+        target = self._spread(function, self._trees(function, where), where)
+        return None if target.mesh.size == 1 else target.weights
+
     def close(self) -> None:
         """Releases compiled programs and modules; callables that were bound fail afterwards."""
         with self._lock:
@@ -109,11 +130,13 @@ class JaxEngine:
         self._require_platform(function, where)
         trees = self._trees(function, where)
         module = self._bundle.read_bytes(function.module)
-        placing, shardings = None, None
-        if function.jax is not None and function.jax.device_count > 1:
-            placing, shardings = self._placing(function, module, trees, where)
+        program, placing, shardings, device = function, None, None, self._single_device()
+        if self._is_spread(function):
+            target = self._spread(function, trees, where)
+            program, module = target.program(module, where)
+            placing, shardings, device = target.placing, target.shardings, target.device
         exported = rebuild(
-            function, module, where=where, constraints=trees.constraints, shardings=shardings
+            program, module, where=where, constraints=trees.constraints, shardings=shardings
         )
         bound = Bound(
             exported,
@@ -124,7 +147,7 @@ class JaxEngine:
             ),
             kept=function.kept_inputs,
             placing=placing,
-            device=self._single_device() if placing is None else None,
+            device=device,
             gradient=self._gradient(function, where),
         )
         with self._lock:
@@ -157,20 +180,23 @@ class JaxEngine:
             return JaxTrees()
         return JaxTrees.from_payload(self._bundle.read_bytes(found.data), where)
 
-    def _placing(
-        self, function: ShloFunction, module: bytes, trees: JaxTrees, where: str
-    ) -> tuple[Placing, Any]:
-        # Only functions for several devices need it, and it brings MLIR's bindings along.
-        from orbax_model_lite.jax2obm import meshes
+    def _is_spread(self, function: ShloFunction) -> bool:
+        is_sharded = function.jax is not None and function.jax.device_count > 1
+        return is_sharded or len(self._devices or ()) > 1
 
-        devices = self._devices
-        if devices is None:
-            devices = meshes.in_assigned_order(jax.devices(), self._bundle.device_assignment)
-        mesh = meshes.mesh_for(function, module, trees, devices, given=self._mesh, where=where)
-        signature = function.signature
-        inputs = meshes.leaf_shardings(signature.input_leaves, trees.inputs, mesh, where)
-        outputs = meshes.leaf_shardings(signature.output_leaves, trees.outputs, mesh, where)
-        return Placing(mesh=mesh, inputs=inputs), (inputs, outputs)
+    def _spread(self, function: ShloFunction, trees: JaxTrees, where: str) -> Spread:
+        # Only functions on several devices need it.
+        from orbax_model_lite.jax2obm.spread import spread
+
+        return spread(
+            function,
+            trees,
+            lambda: self._bundle.read_bytes(function.module),
+            devices=self._devices,
+            mesh=self._mesh,
+            assigned=self._bundle.device_assignment,
+            where=where,
+        )
 
     def _gradient(self, function: ShloFunction, where: str) -> Callable[[], FlatCall] | None:
         name = function.gradient_function_name

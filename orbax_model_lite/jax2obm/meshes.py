@@ -1,18 +1,21 @@
-"""The mesh that a sharded function runs on here, and its leaves' shardings over it."""
+"""What a sharded function says of its mesh, and its leaves' shardings over the one it runs on.
+
+Which mesh that is, is chosen in `targets`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
+from orbax_model_lite.jax2obm.placing import fitted
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, Placement
 from orbax_model_lite.jaxtypes.shardings import (
     MeshAxes,
@@ -23,57 +26,53 @@ from orbax_model_lite.jaxtypes.shardings import (
 from orbax_model_lite.stablehlo.facts import facts
 
 
-def mesh_for(
-    function: ShloFunction,
-    module: bytes,
-    trees: JaxTrees,
-    devices: Sequence[Any],
-    *,
-    given: Mesh | None,
-    where: str,
-) -> Mesh:
-    """Returns the mesh of concrete devices that a function for several devices runs on.
+def own_axes(
+    function: ShloFunction, read: Callable[[], bytes], trees: JaxTrees, where: str
+) -> MeshAxes:
+    """Returns the axes of the mesh that a function was lowered for; none where it names none.
 
     Args:
-      function: With `jax.device_count` above one.
-      module: Its portable artifact.
-      trees: What is recorded about its shardings; a foreign bundle records nothing.
-      devices: Local devices to use, in order.
-      given: The caller's mesh; used as it is where its axes fit, else for its devices.
+      function: Of the bundle.
+      read: Gives its portable artifact; called for a foreign bundle, which records no axes.
+      trees: What is recorded about its shardings.
       where: The beginning of an error message.
 
     Raises:
-      UnsupportedError: If there are too few devices, or the shardings fit no mesh.
+      InvalidBundleError: If the axes contradict the number of devices.
+      UnsupportedError: If one mesh cannot say the shardings.
     """
     count = function.jax.device_count if function.jax else 1
-    if len(devices) < count:
-        raise UnsupportedError(
-            f"{where}: expected the {count} devices that it was lowered for; found "
-            f"{len(devices)}; run it where there are {count}, or convert it for fewer"
-        )
-    axes = trees.axes or _axes(function, module, count, where)
-    names, sizes = tuple(axis.name for axis in axes), tuple(axis.size for axis in axes)
+    axes = trees.axes or _axes(function, read(), count, where)
+    sizes = [axis.size for axis in axes]
     if math.prod(sizes) != count:
         raise InvalidBundleError(
             f"{where}: expected a mesh of {count} devices; found one of "
             f"{math.prod(sizes)} ({', '.join(map(str, sizes))}); get an undamaged copy"
         )
-    if given is not None and dict(given.shape) == dict(zip(names, sizes, strict=True)):
-        order = [given.axis_names.index(name) for name in names]
-        grid = given.devices.transpose(order)
-    else:
-        grid = np.asarray(devices[:count], dtype=object).reshape(sizes)
-    return Mesh(grid, names, axis_types=(AxisType.Auto,) * len(names))
+    return axes
 
 
 def in_assigned_order(devices: Sequence[Any], assigned: Sequence[Device] | None) -> list[Any]:
-    """Returns local devices in the order that the bundle records, where all of them are here."""
-    by_id = {device.id: device for device in devices}
-    wanted = [device.id for device in assigned or ()]
-    if len(set(wanted)) < len(wanted) or not all(number in by_id for number in wanted):
+    """Returns devices in the order that the bundle records, where all of them are here.
+
+    Where the record has coordinates they tell which device is meant, else its number does.
+    """
+    recorded = list(assigned or ())
+    by_coords = all(device.coords is not None for device in recorded)
+    known = {_identity(device, by_coords=by_coords): device for device in devices}
+    wanted = [_identity(device, by_coords=by_coords) for device in recorded]
+    if len(set(wanted)) < len(wanted) or not all(key in known for key in wanted):
         return list(devices)
-    first = [by_id[number] for number in wanted]
+    first = [known[key] for key in wanted]
     return first + [device for device in devices if device not in first]
+
+
+def _identity(device: Any, *, by_coords: bool) -> tuple[Any, ...]:
+    if not by_coords:
+        return (device.id,)
+    coords = getattr(device, "coords", None)
+    core = getattr(device, "core_on_chip", None)
+    return (None if coords is None else tuple(coords), core)
 
 
 def _axes(function: ShloFunction, module: bytes, count: int, where: str) -> MeshAxes:
@@ -99,38 +98,63 @@ def _bytes(leaf: Leaf) -> bytes | None:
     return leaf.sharding if isinstance(leaf, Spec) else None
 
 
+def leaf_placements(
+    leaves: Sequence[Leaf], recorded: Mapping[int, Placement], axes: MeshAxes, where: str
+) -> list[Placement | None]:
+    """Returns where each leaf lies over the function's own mesh; None where that is left open.
+
+    Args:
+      leaves: Of the signature, with shardings as bytes.
+      recorded: Our own record, which goes first.
+      axes: Of the mesh that the function was lowered for.
+      where: The beginning of an error message.
+
+    Raises:
+      UnsupportedError: If a sharding cannot be said over the axes.
+    """
+    found: list[Placement | None] = []
+    for i, leaf in enumerate(leaves):
+        data = _bytes(leaf)
+        if i in recorded or data is None:
+            found.append(recorded.get(i))
+            continue
+        spec = to_partition_spec(data, axes, where)
+        if spec is None:
+            sizes = {axis.name: axis.size for axis in axes}
+            raise UnsupportedError(
+                f"{where}: expected shardings over the mesh {sizes}; found one that it cannot "
+                "express; convert the function again with one mesh"
+            )
+        found.append(Placement(spec=spec))
+    return found
+
+
 def leaf_shardings(
-    leaves: Sequence[Leaf], recorded: Mapping[int, Placement], mesh: Mesh, where: str
+    leaves: Sequence[Leaf], placements: Sequence[Placement | None], mesh: Mesh, where: str
 ) -> list[NamedSharding | None]:
-    """Returns the sharding of each leaf over a mesh; None where the bundle leaves it open."""
-    axes = tuple(
-        MeshAxis(name=str(name), size=size)
-        for name, size in zip(mesh.axis_names, mesh.devices.shape, strict=True)
-    )
-    return [_sharding(leaf, recorded.get(i), mesh, axes, where) for i, leaf in enumerate(leaves)]
+    """Returns the sharding of each leaf over a mesh that has the axes of the placements.
 
+    An axis that does not divide its dimension is left out: the dimension is whole along it.
 
-def _sharding(
-    leaf: Leaf, placement: Placement | None, mesh: Mesh, axes: MeshAxes, where: str
-) -> NamedSharding | None:
-    data = _bytes(leaf)
-    if placement is not None:
-        kinds = {memory.kind for memory in mesh.devices.flat[0].addressable_memories()}
+    Raises:
+      InvalidBundleError: If a placement speaks of axes or dimensions that are not there.
+    """
+    local = mesh.local_devices
+    kinds = {m.kind for m in local[0].addressable_memories()} if local else set[str]()
+    found: list[NamedSharding | None] = []
+    for leaf, placement in zip(leaves, placements, strict=True):
+        if placement is None:
+            found.append(None)
+            continue
         # Another platform may not have the author's kind of memory; its default will do.
         kind = placement.memory_kind if placement.memory_kind in kinds else None
+        shape = leaf.shape if isinstance(leaf, Spec) else None
         try:
-            return NamedSharding(mesh, placement.spec, memory_kind=kind)
-        except ValueError as e:
+            sharding = NamedSharding(mesh, placement.spec, memory_kind=kind)
+            found.append(sharding if shape is None else fitted(sharding, shape))
+        except (ValueError, KeyError) as e:
             raise InvalidBundleError(
                 f"{where}: expected a partition spec over the mesh {dict(mesh.shape)}; found "
                 f"{placement.spec}; get an undamaged copy"
             ) from e
-    if data is None:
-        return None
-    spec = to_partition_spec(data, axes, where)
-    if spec is None:
-        raise UnsupportedError(
-            f"{where}: expected shardings over the mesh {dict(mesh.shape)}; found one that it "
-            "cannot express; convert the function again with one mesh"
-        )
-    return NamedSharding(mesh, spec)
+    return found

@@ -562,11 +562,6 @@ def test_the_callers_mesh_and_devices_are_used(bound, sharded):
         assert found.sharding.device_set == set(last)
 
 
-def test_too_few_devices_are_refused_with_both_counts(bound, sharded):
-    with pytest.raises(UnsupportedError, match=r"expected the 4 devices .*; found 2; "):
-        bound(sharded[0], devices=jax.devices()[:2])
-
-
 def test_a_foreign_sharded_function_needs_no_record_of_ours(bound, sharded):
     function, given, expected = sharded
     foreign = dataclasses.replace(function, supplementals={})
