@@ -83,13 +83,17 @@ def _divide(x: Any, y: Any) -> Any:
         raise _Undecided
     if x >= 0 and y > 0:
         return x // y
-    return _sign(x) * _sign(y) * (abs(x) // abs(y))
+    return _sign(x) * _sign(y) * (_absolute(x) // _absolute(y))
 
 
 def _remainder(x: Any, y: Any) -> Any:
     if isinstance(y, int) and y == 0:
         raise _Undecided
     return x % y if x >= 0 and y > 0 else x - y * _divide(x, y)
+
+
+def _absolute(x: Any) -> Any:
+    return x if x >= 0 else -x
 
 
 def _sign(x: Any) -> int:
@@ -113,7 +117,7 @@ def _not(x: Any) -> Any:
 
 
 _ELEMENTWISE: Final[dict[str, Callable[..., Any]]] = {
-    "stablehlo.abs": abs,
+    "stablehlo.abs": _absolute,
     "stablehlo.add": operator.add,
     "stablehlo.and": operator.and_,
     "stablehlo.convert": lambda x: x,
