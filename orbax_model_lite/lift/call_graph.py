@@ -29,7 +29,7 @@ class CallGraph:
         self._calls[function] = Counter()
 
     def note_call(self, caller: str, callee: str) -> None:
-        """Notes one place where a function calls another, or names one that belongs to its rule."""
+        """Notes one place where a function calls another; that its rule names one is no call."""
         self._calls[caller][callee] += 1
 
     def note_operation(self, function: str) -> None:

@@ -10,10 +10,12 @@ from typing import Final
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.program import Program
+from orbax_model_lite.lift.rules import call_by_rule
 
 
 def _call(operation: Operation) -> Runner | Program:
-    return operation.around.program(operation.text("callee"))
+    program = operation.around.program(operation.text("callee"))
+    return call_by_rule(operation, program) or program
 
 
 OPERATIONS: Final[Mapping[str, Handler]] = {"func.call": Handler(_call, keeps_known=True)}

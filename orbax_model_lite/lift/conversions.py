@@ -8,9 +8,12 @@ from typing import Any, Final
 from jax import lax
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.rules import stops_gradient
 
 
 def _convert(operation: Operation) -> Runner:
+    if stops_gradient(operation):
+        return lax.stop_gradient
     source, target = operation.operand_type().dtype, operation.result_type().dtype
     if source.kind == "c" and target.kind != "c":
         # The same conversion, without JAX's warning that the imaginary part is dropped.

@@ -69,8 +69,14 @@ class Surroundings(Protocol):
         """How the module is lifted."""
         ...
 
-    def program(self, symbol: str) -> Program:
-        """Returns the program of a function; its blocks are filled before anything runs."""
+    def program(self, symbol: str, *, is_called: bool = True) -> Program:
+        """Returns the program of a function; its blocks are filled before anything runs.
+
+        Args:
+          symbol: Of the function.
+          is_called: Whether it runs wherever the operation does; a derivative's function does not,
+            and may so use the very function that it is the derivative of.
+        """
         ...
 
     def function(self, symbol: str) -> ir.Operation:

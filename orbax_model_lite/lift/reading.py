@@ -72,13 +72,13 @@ class ModuleReader:
         """Returns what has been read, and what of it cannot be lifted."""
         return Coverage(operations=dict(self._operations), problems=tuple(self._problems))
 
-    def program(self, symbol: str) -> Program:
+    def program(self, symbol: str, *, is_called: bool = True) -> Program:
         """Returns the program of a function, which is filled before `read` returns."""
         if symbol not in self._functions:
             raise NotLiftable(f"a call of {symbol!r}, which the module does not have")
         if not len(self._functions[symbol].regions[0].blocks):
             raise NotLiftable(f"a call of {symbol!r}, which the module only declares")
-        if self._current:
+        if self._current and is_called:
             self._graph.note_call(self._current, symbol)
         if symbol not in self._programs:
             self._programs[symbol] = Program(name=symbol)

@@ -231,7 +231,7 @@ _MOVING: Final = ("broadcast_in_dim", "concatenate", "reshape", "slice")
 def _computed(step: Step, operands: Sequence[Any]) -> Tracked:
     """Returns the result of a step on known operands, of which some may move; None if unknown."""
     (expected,) = step.result_types
-    if expected is None:
+    if expected is None or expected.dtype.kind not in "iub":
         return None
     if not any(map(_moves, operands)):
         is_small = step.fold is not None and all(map(is_known, operands))
