@@ -23,7 +23,8 @@ class Trust:
     """What the caller grants to the programs of a bundle beyond the harmless.
 
     Attributes:
-      custom_calls: Names of custom-call targets that StableHLO functions may call.
+      custom_calls: Names of custom-call targets that StableHLO functions may call: kernels that
+        the module brings along (`tpu_custom_call`, `mosaic_gpu_v2`), or code of this process.
       tf_ops: Names of TensorFlow operations that may run.
 
     Example:
@@ -52,18 +53,21 @@ def require_module(name: str, module: bytes, trust: Trust) -> None:
       trust: What the caller grants.
 
     Raises:
-      UntrustedError: If it calls something that is neither guaranteed by JAX nor granted.
+      UntrustedError: If it calls something that is neither guaranteed by JAX nor granted, or brings
+        kernels or TensorFlow graphs along that are not granted.
       InvalidBundleError: If it is not a portable artifact.
       UnsupportedError: If it is written at a newer StableHLO than this jaxlib knows.
     """
     custom_calls = _lazy.load("orbax_model_lite.stablehlo.custom_calls:custom_calls")
     guaranteed = _lazy.load("orbax_model_lite.stablehlo.custom_calls:GUARANTEED_CUSTOM_CALLS")
     found = custom_calls(module, where=f"function {name!r}")
-    refused = sorted(set(found) - set(guaranteed) - set(trust.custom_calls))
+    kernels = _lazy.load("orbax_model_lite.stablehlo.custom_calls:KERNEL_CUSTOM_CALLS")
+    refused = sorted(set(found) - (set(guaranteed) - kernels) - set(trust.custom_calls))
     if refused:
+        brought = ", whose code the module brings along" if kernels & set(refused) else ""
         raise UntrustedError(
             f"function {name!r}: expected only custom calls that JAX guarantees; found "
-            f"{', '.join(refused)}; if you trust them, load with "
+            f"{', '.join(refused)}{brought}; if you trust them, load with "
             f"trust=Trust(custom_calls={_as_set(refused)})"
         )
 

@@ -8,6 +8,7 @@ that decides on these facts is `runtime.trust`.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -22,6 +23,7 @@ from orbax_model_lite.tf2obm.allowed_ops import ALLOWED_OPS, FILE_READERS, NEVER
 from orbax_model_lite.tf2obm.origins import Origin, Origins, is_inside
 from orbax_model_lite.tf2obm.program import (
     ASSETS_FOLDER,
+    OTHER_PROGRAM_FILES,
     PROGRAM_FILE,
     Program,
     attributes,
@@ -156,6 +158,9 @@ def refusals(
     """
     where = f"SavedModel {folder!r}"
     path = posixpath.join(folder, PROGRAM_FILE)
+    others = _other_programs(bundle, folder)
+    if others:
+        return others
     facts = reachable(bundle.read_bytes(FileRange(path=path), where=where))
     for asset in facts.assets:
         bundle.resolve(posixpath.join(folder, ASSETS_FOLDER, asset), where=f"{where}, asset")
@@ -170,6 +175,19 @@ def refusals(
             reason = f"{read.op} in function {read.function!r} reads a file outside: {read.origin}"
             found.append(Refusal(op=read.op, reason=reason))
     return tuple(found)
+
+
+def _other_programs(bundle: Bundle, folder: str) -> tuple[Refusal, ...]:
+    """Returns a refusal for each form of program but the one that is read here.
+
+    Which form TensorFlow takes when there are several differs between its loaders and versions.
+    """
+    place = bundle.resolve(folder, where=f"SavedModel {folder!r}")
+    return tuple(
+        Refusal(op="", reason=f"a program in {name!r}, a form that only TensorFlow reads")
+        for name in OTHER_PROGRAM_FILES
+        if os.path.lexists(place / name)
+    )
 
 
 @final

@@ -18,6 +18,9 @@ from orbax_model_lite.errors import InvalidBundleError
 PROGRAM_FILE: Final = "saved_model.pb"
 """The file that holds the program, in the SavedModel's folder."""
 
+OTHER_PROGRAM_FILES: Final = ("saved_model.cpb", "saved_model.pbtxt")
+"""Other forms of a program that a loader of TensorFlow may take: in chunks, or as text."""
+
 ASSETS_FOLDER: Final = "assets/"
 """Where files lie that the program reads, in the SavedModel's folder."""
 

@@ -72,6 +72,16 @@ def test_a_custom_call_is_refused_wherever_it_is(place):
     require_module("f", content, Trust(custom_calls={"read_my_files"}))
 
 
+@pytest.mark.parametrize("target", ["tpu_custom_call", "mosaic_gpu_v2", "tf.call_tf_function"])
+def test_a_kernel_or_graph_that_a_module_brings_along_is_refused_unless_granted(target):
+    call = CALL.replace("read_my_files", f'"{target}"')
+    content = artifact(HIDDEN["in a function that nobody calls"].replace(CALL, call))
+    grant = rf"brings along.*trust=Trust\(custom_calls={{'{target}'}}\)"
+    with pytest.raises(UntrustedError, match=grant):
+        require_module("f", content, Trust())
+    require_module("f", content, Trust(custom_calls={target}))
+
+
 def test_a_module_without_custom_calls_passes():
     require_module("f", artifact(PLAIN), Trust())
 

@@ -496,3 +496,20 @@ def test_what_was_granted_runs(tmp_path):
     with obm.load(tmp_path / "m", trust=trust) as model:
         assert model.functions["f"](1.0) == 1.0
     assert path.read_text() == "by consent"
+
+
+@pytest.mark.parametrize("name", ["saved_model.cpb", "saved_model.pbtxt"])
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "beside"])
+def test_a_program_in_a_form_that_only_tensorflow_reads_is_refused(tmp_path, name, is_alone):
+    module = tf.Module()
+    module.f = traced(lambda x: (tf.io.write_file(str(tmp_path / "written"), "owned"), x)[1])
+    tf.saved_model.save(module, str(tmp_path / "sm"), signatures={"f": module.f})
+    program = tmp_path / "sm" / "saved_model.pb"
+    shutil.copy(program, tmp_path / "sm" / name)
+    if is_alone:
+        program.unlink()
+    as_bundle(tmp_path / "sm", tmp_path / "m")
+    trust = obm.Trust(tf_ops={"WriteFile"})
+    with obm.load(tmp_path / "m", trust=trust) as model, pytest.raises(UntrustedError, match=name):
+        model.functions["f"](1.0)
+    assert not (tmp_path / "written").exists()
