@@ -22,6 +22,7 @@ from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
 from orbax_model_lite.jax2obm.placing import Placing
+from orbax_model_lite.jax2obm.rows import row_of
 from orbax_model_lite.jaxtypes import keys
 from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
@@ -52,7 +53,7 @@ class _Program:
 
         traced.__name__ = traced.__qualname__ = self._name
         # The old one, and with it what it compiled, goes when its last call has returned.
-        self.call = jax.jit(traced)
+        self.call: Any = jax.jit(traced)
 
 
 @final
@@ -67,6 +68,7 @@ class Bound:
       device: To run on; None is JAX's default.
       gradient: Gives the function's VJP as a call of flat leaves (primals, then cotangents); None
         where the bundle has none.
+      derivative_of: The function of the caller, where this one is its VJP.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Bound:
         placing: Placing | None = None,
         device: Any = None,
         gradient: Callable[[], FlatCall] | None = None,
+        derivative_of: str = "",
     ) -> None:
         """Prepares the call; nothing is compiled yet."""
         self.parameters = parameters
@@ -85,6 +88,7 @@ class Bound:
         self._placing = placing
         self._device = device
         self._gradient = gradient
+        self._derivative_of = derivative_of
         self._inputs = parameters.signature.input_leaves
         self._outputs = parameters.signature.output_leaves
         self._output_tree = callable_tree(parameters.signature.outputs)
@@ -98,18 +102,24 @@ class Bound:
         self._flat = self._differentiable()
         self._programs: list[_Program] = []
         self._program = self._new_program(self._traced)
+        first = parameters.tree[0][:1]
+        self._row = row_of(first[0]) if first else None
+        self._by_row = self._new_program(self._traced_by_row)
 
     def function(self) -> Callable[..., Any]:
         """Returns the callable: `jax.jit`'s with an exception handler and a mode switch."""
-        x64, program = jax.enable_x64, self._program
+        x64, program, row, by_row = jax.enable_x64, self._program, self._row, self._by_row
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._is_adapting:
                 args, kwargs = self._adapted(args, kwargs)
             # In x64 mode JAX tells a NumPy float64 from a float32, so that it can be refused.
             try:
+                taken = row.of(args[0]) if row and args else None
                 with x64(True):
-                    return program.call(*args, **kwargs)
+                    if taken is None:
+                        return program.call(*args, **kwargs)
+                    return by_row.call(taken, *args[1:], **kwargs)
             except CALL_ERRORS as e:
                 error = e
             return self._recover(error, args, kwargs)
@@ -128,13 +138,15 @@ class Bound:
         general, x64 = self.function(), jax.enable_x64
         if self._placing is not None:
             return functools.partial(general, weights)
-        row, tree = jax.tree.flatten(weights)
-        flat = tuple(row)
+        flat, program = self._row.of(weights) if self._row else None, self._by_row
+        if flat is None:
+            found, tree = jax.tree.flatten(weights)
+            flat = tuple(found)
 
-        def traced(flat: Any, *args: Any, **kwargs: Any) -> Tree:
-            return self._traced(tree.unflatten(flat), *args, **kwargs)
+            def traced(flat: Any, *args: Any, **kwargs: Any) -> Tree:
+                return self._traced(tree.unflatten(flat), *args, **kwargs)
 
-        program = self._new_program(traced)
+            program = self._new_program(traced)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             if self._is_adapting:
@@ -184,6 +196,10 @@ class Bound:
         results = self.flat_call(*flat)
         return unflatten(self._output_tree, [results[i] for i in self._output_order])
 
+    def _traced_by_row(self, taken: Sequence[Any], *args: Any, **kwargs: Any) -> Tree:
+        assert self._row is not None
+        return self._traced(self._row.dict(taken), *args, **kwargs)
+
     def _new_program(self, traced: Callable[..., Tree]) -> _Program:
         program = _Program(traced, self.parameters.function_name)
         with self._lock:
@@ -210,7 +226,7 @@ class Bound:
 
         def backward(flat: tuple[Any, ...], cotangents: tuple[Any, ...]) -> tuple[Any, ...]:
             if self._gradient is None:
-                raise beyond_stored(self.parameters.function_name)
+                raise beyond_stored(self.parameters.function_name, self._derivative_of)
             with jax.enable_x64(True):
                 found = self._gradient()(*flat, *cotangents)
             inexact = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in flat]
@@ -264,7 +280,9 @@ class Bound:
 def _to_physical(spec: Any, leaf: Any) -> Any:
     """Returns what the module takes for a leaf: the words of a key, false for float0."""
     if isinstance(spec, Spec) and spec.dtype is DType.FLOAT0:
-        return jnp.zeros(spec.shape if spec.is_static else leaf.shape, jnp.bool_)
+        # Of a key there may be words here, which a cotangent has not.
+        rank = len(spec.shape or ())
+        return jnp.zeros(spec.shape if spec.is_static else leaf.shape[:rank], jnp.bool_)
     if keys.is_key(leaf.dtype):
         return jax.random.key_data(leaf)
     return leaf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 
 import jax
 import jax.numpy as jnp
@@ -67,9 +68,8 @@ def test_python_numbers_become_arrays(call):
     assert np.array_equal(call(X, scale=SCALE), expected)
 
 
-def test_it_runs_inside_jit_and_under_a_device(engine, function):
+def test_it_runs_inside_jit(call):
     inside = jax.jit(lambda x: call(x, scale=SCALE) + 1)
-    call = engine.bind_weights(function, WEIGHTS)
     assert np.array_equal(inside(X), original(WEIGHTS, X, scale=SCALE) + 1)
 
 
@@ -129,3 +129,62 @@ def test_several_threads_may_call_it(call):
         x = np.full((size, 3), size, np.float32)
         assert np.array_equal(result, original(WEIGHTS, x, scale=SCALE))
     assert len(found) == 6
+
+
+MANY = {f"w{i}": np.full(2, i, np.float32) for i in range(30, 0, -1)}
+SUM = np.full(2, sum(i * i for i in range(1, 31)) + 1, np.float32)
+PAIR = np.ones(2, np.float32)
+
+
+class TestManyWeightsByName:
+    """A flat dict with so many keys that it is taken apart by name."""
+
+    @pytest.fixture
+    def engine(self, tmp_path):
+        def weighted(params, x):
+            return sum(i * params[f"w{i}"] for i in range(1, 31)) + x
+
+        function = jax2obm.convert(weighted, (MANY, "float32[2]"), platforms=["cpu"])
+        core.save({"f": function}, tmp_path / "m")
+        return jax2obm.JaxEngine(core.read(tmp_path / "m"))
+
+    def test_reach_their_places_in_any_order(self, engine, function):
+        call = engine.bind(function)
+        for order in (sorted(MANY), list(MANY)):
+            weights = {name: MANY[name] for name in order}
+            assert np.array_equal(call(weights, PAIR), SUM)
+            assert np.array_equal(engine.bind_weights(function, weights)(PAIR), SUM)
+
+    def test_may_come_in_another_kind_of_dict_and_by_the_name_of_the_argument(
+        self, engine, function
+    ):
+        call = engine.bind(function)
+        assert np.array_equal(call(OrderedDict(MANY), PAIR), SUM)
+        assert np.array_equal(call(params=MANY, x=PAIR), SUM)
+
+    def test_may_be_traced_and_may_be_lists_of_numbers(self, engine, function):
+        call = engine.bind(function)
+        assert np.array_equal(jax.jit(call)(MANY, PAIR), SUM)
+        numbers = {name: leaf.tolist() for name, leaf in MANY.items()}
+        assert np.array_equal(call(numbers, PAIR), SUM)
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"w3": np.zeros(2, np.float64)}, "'params.w3'"),
+            ({"w3": np.zeros(3, np.float32)}, "'params.w3'"),
+            ({"w3": {"deeper": np.zeros(2, np.float32)}}, "'params.w3'"),
+            ({"w3": "text"}, "'params.w3'"),
+            ({"more": np.zeros(2, np.float32)}, "more"),
+        ],
+        ids=["dtype", "shape", "tree", "text", "key"],
+    )
+    def test_are_named_where_one_does_not_fit(self, engine, function, change, named):
+        with pytest.raises(SignatureMismatchError, match=named):
+            engine.bind(function)({**MANY, **change}, PAIR)
+
+    def test_are_named_where_one_is_missing(self, engine, function):
+        weights = {name: leaf for name, leaf in MANY.items() if name != "w3"}
+        weights["x3"] = np.zeros(2, np.float32)
+        with pytest.raises(SignatureMismatchError, match="w3"):
+            engine.bind(function)(weights, PAIR)
