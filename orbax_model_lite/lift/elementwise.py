@@ -44,12 +44,12 @@ def _part(of_complex: Callable[..., Any], of_real: Callable[..., Any]) -> Handle
 
 def _with_accuracy(function: Callable[..., Any]) -> Handler:
     """Returns what lifts an operation that may ask the compiler for an accuracy."""
+    return Handler(lambda operation: _accurate(function, operation))
 
-    def build(operation: Operation) -> Runner:
-        accuracy = _accuracy(operation)
-        return function if accuracy is None else lambda x: function(x, accuracy=accuracy)
 
-    return Handler(build)
+def _accurate(function: Callable[..., Any], operation: Operation) -> Runner:
+    accuracy = _accuracy(operation)
+    return function if accuracy is None else lambda x: function(x, accuracy=accuracy)
 
 
 _ACCURACY: Final = re.compile(
@@ -79,20 +79,45 @@ def _accuracy(operation: Operation) -> lax.AccuracyMode | lax.Tolerance | None:
     return lax.AccuracyMode.HIGHEST if mode == "HIGHEST" else None
 
 
-def _real_only(function: Callable[..., Any]) -> Handler:
-    """Returns what lifts an operation that neither JAX nor XLA's CPU has for complex numbers."""
+def _cbrt(operation: Operation) -> Runner:
+    if operation.operand_type().dtype.kind == "c":
+        raise NotLiftable("no counterpart in JAX for complex numbers")
+    return _accurate(lax.cbrt, operation)
 
-    def build(operation: Operation) -> Runner:
-        if operation.operand_type().dtype.kind == "c":
-            raise NotLiftable("no counterpart in JAX for complex numbers")
-        return function
 
-    return Handler(build)
+def _abs(operation: Operation) -> Runner:
+    dtype = operation.operand_type().dtype
+    if jnp.issubdtype(dtype, jnp.signedinteger) and jnp.iinfo(dtype).bits < 8:
+        # JAX has this for whole bytes only; the way back wraps, as the operation itself does.
+        return lambda x: lax.abs(x.astype(np.int8)).astype(dtype)
+    return lax.abs
+
+
+def _logistic(operation: Operation) -> Runner:
+    logistic = _accurate(lax.logistic, operation)
+    dtype = operation.operand_type().dtype
+    if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 and dtype != np.float16:
+        # XLA computes it in float32; JAX would round each of its steps to the narrow type.
+        return lambda x: lax.convert_element_type(
+            logistic(lax.convert_element_type(x, np.float32)), dtype
+        )
+    return logistic
 
 
 def _power(operation: Operation) -> Runner:
     dtype = operation.operand_type().dtype
-    return _integer_power if jnp.issubdtype(dtype, jnp.integer) else lax.pow
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return lax.pow
+    if dtype.kind != "u":
+        return _integer_power
+    signed = np.dtype(f"i{dtype.itemsize}")
+
+    def run(base: Any, exponent: Any) -> Any:
+        # XLA reads the exponent's first bit as a sign also where there is none.
+        parts = [lax.bitcast_convert_type(x, signed) for x in (base, exponent)]
+        return lax.bitcast_convert_type(_integer_power(*parts), dtype)
+
+    return run
 
 
 def _integer_power(base: Any, exponent: Any) -> Any:
@@ -100,23 +125,25 @@ def _integer_power(base: Any, exponent: Any) -> Any:
 
     XLA squares six times, so of an exponent beyond 63 it reads the last six bits; this does too.
     """
-    one = lax.full_like(base, 1)
+    zero, one = lax.full_like(base, 0), lax.full_like(base, 1)
     power, square, remaining = one, base, exponent
     for _ in range(6):
-        is_odd = lax.ne(lax.bitwise_and(remaining, one), lax.full_like(one, 0))
-        power = lax.select_n(is_odd, power, lax.mul(power, square))
+        power = lax.select_n(_is_odd(remaining), power, lax.mul(power, square))
         square = lax.mul(square, square)
         remaining = lax.shift_right_logical(remaining, one)
     if jnp.issubdtype(base.dtype, jnp.unsignedinteger):
         return power
-    return lax.select_n(lax.lt(exponent, lax.full_like(one, 0)), power, _reciprocal(base, exponent))
+    return lax.select_n(lax.lt(exponent, zero), power, _reciprocal(base, exponent))
+
+
+def _is_odd(x: Any) -> Any:
+    return lax.ne(lax.bitwise_and(x, lax.full_like(x, 1)), lax.full_like(x, 0))
 
 
 def _reciprocal(base: Any, exponent: Any) -> Any:
     """Returns the power of integers for negative exponents: 0 but for bases 1 and -1."""
     zero, one = lax.full_like(base, 0), lax.full_like(base, 1)
-    is_odd = lax.ne(lax.bitwise_and(exponent, one), zero)
-    of_minus_one = lax.select_n(is_odd, one, base)
+    of_minus_one = lax.select_n(_is_odd(exponent), one, base)
     others = lax.select_n(lax.eq(base, one), zero, one)
     return lax.select_n(lax.eq(base, lax.full_like(base, -1)), others, of_minus_one)
 
@@ -132,11 +159,11 @@ def _reduce_precision(operation: Operation) -> Runner:
 
 
 OPERATIONS: Final[Mapping[str, Handler]] = {
-    "stablehlo.abs": _same(lax.abs),
+    "stablehlo.abs": Handler(_abs),
     "stablehlo.add": _logical(lax.add, lax.bitwise_or),
     "stablehlo.and": _same(lax.bitwise_and),
     "stablehlo.atan2": _same(lax.atan2),
-    "stablehlo.cbrt": _real_only(lambda x, **options: lax.cbrt(x, **options)),
+    "stablehlo.cbrt": Handler(_cbrt),
     "stablehlo.ceil": _same(lax.ceil),
     "stablehlo.clamp": _same(lax.clamp),
     "stablehlo.complex": _same(lax.complex),
@@ -150,7 +177,7 @@ OPERATIONS: Final[Mapping[str, Handler]] = {
     "stablehlo.is_finite": _same(lax.is_finite),
     "stablehlo.log": _with_accuracy(lax.log),
     "stablehlo.log_plus_one": _with_accuracy(lax.log1p),
-    "stablehlo.logistic": _with_accuracy(lax.logistic),
+    "stablehlo.logistic": Handler(_logistic),
     "stablehlo.maximum": _same(lax.max),
     "stablehlo.minimum": _same(lax.min),
     "stablehlo.multiply": _logical(lax.mul, lax.bitwise_and),
