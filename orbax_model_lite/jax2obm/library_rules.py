@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,19 +12,7 @@ from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p
 
 from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs, name_and_file
 from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
-
-_NAMESPACES = (
-    "jax.nn",
-    "jax.numpy",
-    "jax.numpy.linalg",
-    "jax.lax",
-    "jax.lax.linalg",
-    "jax.scipy.special",
-    "jax.scipy.linalg",
-    "jax.scipy.stats",
-    "jax.random",
-    "jax.image",
-)
+from orbax_model_lite.stablehlo.jax_rules import LIBRARY_NAMESPACES, rule_holder
 
 
 def library_function(jaxpr: Any) -> str | None:
@@ -49,22 +36,14 @@ def library_function(jaxpr: Any) -> str | None:
 def _public_names() -> dict[tuple[str, str], str]:
     """Returns (name, file) of every library function that carries a rule, to its public name."""
     names: dict[tuple[str, str], str] = {}
-    for namespace in _NAMESPACES:
+    for namespace in LIBRARY_NAMESPACES:
         module = importlib.import_module(namespace)
         for name in sorted(vars(module)):
-            rule = _rule_holder(getattr(module, name))
+            rule = rule_holder(getattr(module, name))
             if rule is not None and not name.startswith("_"):
                 code = inspect.unwrap(rule).__code__
                 names.setdefault((code.co_name, code.co_filename), f"{namespace}.{name}")
     return names
-
-
-def _rule_holder(value: Any) -> Callable[..., Any] | None:
-    while value is not None:
-        if isinstance(value, (jax.custom_jvp, jax.custom_vjp)):
-            return value
-        value = vars(value).get("__wrapped__") if hasattr(value, "__dict__") else None
-    return None
 
 
 @functools.lru_cache(maxsize=256)

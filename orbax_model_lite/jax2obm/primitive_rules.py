@@ -15,42 +15,24 @@ import jax
 from jax.extend.core import Primitive, primitives
 
 from orbax_model_lite.jax2obm.rule_parts import RuleParts, trace
+from orbax_model_lite.stablehlo.jax_rules import LONGEST_PARAMETERS, PRIMITIVE_NAMES
 
-# Those that a reader of the module can bind again, by name and static parameters.
-_NAMES = (
-    "cholesky",
-    "eig",
-    "eigh",
-    "hessenberg",
-    "householder_product",
-    "igamma",
-    "igamma_grad_a",
-    "igammac",
-    "lu",
-    "polygamma",
-    "qr",
-    "regularized_incomplete_beta",
-    "schur",
-    "svd",
-    "triangular_solve",
-    "tridiagonal",
-    "tridiagonal_solve",
-    "zeta",
-)
 # Those whose parameters are programs or key types; their jvp is stored.
 _STORED_NAMES = ("linear_solve", "random_gamma")
 
 
 def marked_primitives() -> dict[str, Primitive]:
     """Returns the primitives by name, as in `jax.extend.core.primitives` without the "_p"."""
-    found = {name: getattr(primitives, f"{name}_p", None) for name in (*_NAMES, *_STORED_NAMES)}
+    found = {
+        name: getattr(primitives, f"{name}_p", None) for name in (*PRIMITIVE_NAMES, *_STORED_NAMES)
+    }
     return {name: primitive for name, primitive in found.items() if primitive is not None}
 
 
 def parameters_text(name: str, parameters: Mapping[str, Any]) -> str | None:
     """Returns static parameters as a literal, to be bound again; None if they cannot be one."""
     text = repr(dict(sorted(parameters.items())))
-    if name in _STORED_NAMES:
+    if name in _STORED_NAMES or len(text) > LONGEST_PARAMETERS:
         return None
     try:
         return text if ast.literal_eval(text) == parameters else None
