@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'orbax_model_lite/_proto/tf_handle.proto\x12\x1aorbax_model_lite.tf_handle\"V\n\x18TfConcreteFunctionHandle\x12\x0f\n\x07\x66n_name\x18\x01 \x01(\t\x12\x13\n\x0binput_names\x18\x02 \x03(\t\x12\x14\n\x0coutput_names\x18\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'orbax_model_lite/_proto/tf_handle.proto\x12\x1aorbax_model_lite.tf_handle\"u\n\x18TfConcreteFunctionHandle\x12\x0f\n\x07\x66n_name\x18\x01 \x01(\t\x12\x13\n\x0binput_names\x18\x02 \x03(\t\x12\x14\n\x0coutput_names\x18\x03 \x03(\t\x12\x1d\n\x14optional_input_names\x18\xe8\x07 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'orbax_model_lite._proto.tf_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TFCONCRETEFUNCTIONHANDLE']._serialized_start=71
-  _globals['_TFCONCRETEFUNCTIONHANDLE']._serialized_end=157
+  _globals['_TFCONCRETEFUNCTIONHANDLE']._serialized_end=188
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,11 @@ from orbax_model_lite import _lazy
 
 if TYPE_CHECKING:
     from orbax_model_lite.orchestration.checks import check_orchestration, require_orchestration
-    from orbax_model_lite.orchestration.interfaces import parameter_names, stage_interfaces
+    from orbax_model_lite.orchestration.interfaces import (
+        optional_inputs,
+        parameter_names,
+        stage_interfaces,
+    )
     from orbax_model_lite.orchestration.records import (
         DEFAULT_PIPELINE,
         BatchComponent,
@@ -43,6 +47,7 @@ _PLACES = {
     "check_orchestration": "checks",
     "connect": "wiring",
     "from_data": "serialization",
+    "optional_inputs": "interfaces",
     "orchestration": "simple",
     "parameter_names": "interfaces",
     "plan": "wiring",
@@ -66,6 +71,7 @@ __all__ = [
     "check_orchestration",
     "connect",
     "from_data",
+    "optional_inputs",
     "orchestration",
     "parameter_names",
     "plan",

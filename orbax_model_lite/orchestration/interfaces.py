@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from orbax_model_lite._proto import bundle_info_pb2, tf_handle_pb2
 from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
-from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.function import (
+    ConcreteFunction,
+    OpaqueFunction,
+    PolymorphicFunction,
+    ShloFunction,
+)
 from orbax_model_lite.core.tree import flatten_with_path
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.errors import InvalidModelError, unknown_name
@@ -56,6 +61,7 @@ def _interface(stage: Stage, objects: Mapping[str, Object], read: ReadBytes) -> 
         function.signature,
         has_weights=stage.weights is not None,
         parameter_names=names,
+        optional=optional_inputs(function, read),
     )
 
 
@@ -71,10 +77,40 @@ def parameter_names(function: ConcreteFunction, read: ReadBytes) -> tuple[str | 
             return ()
         trees = records.parsed(bundle_info_pb2.JaxTrees(), read(supplemental.data), _NAMES)
         return tuple(name or None for name in trees.argument_names)
+    handle = _tf_handle(function, read)
+    return () if handle is None else _by_argument(tuple(handle.input_names), function)
+
+
+def optional_inputs(function: ConcreteFunction, read: ReadBytes) -> frozenset[str]:
+    """Returns the names of inputs that may be left out, because every part of them has a default.
+
+    Only TensorFlow functions have defaults.
+
+    Raises:
+      InvalidBundleError: If the record that has them does not parse.
+    """
+    handle = None if isinstance(function, ShloFunction) else _tf_handle(function, read)
+    if handle is None or not handle.optional_input_names:
+        return frozenset()
+    optional = set(handle.optional_input_names)
+    parts: dict[str | None, list[str]] = {}
+    named = dict(enumerate(_by_argument(tuple(handle.input_names), function)))
+    paths = [path for path, _ in flatten_with_path(function.signature.inputs)]
+    for (kind, key, *_), name in zip(paths, handle.input_names, strict=False):
+        argument = named[key] if kind == 0 and isinstance(key, int) else str(key)
+        parts.setdefault(argument, []).append(name)
+    return frozenset(
+        argument for argument, names in parts.items() if argument and optional.issuperset(names)
+    )
+
+
+def _tf_handle(
+    function: ConcreteFunction, read: ReadBytes
+) -> tf_handle_pb2.TfConcreteFunctionHandle | None:
     if layout.canonical_mime_type(function.mime_type) != layout.MIME_TF_FUNCTION:
-        return ()
-    handle = records.parsed(tf_handle_pb2.TfConcreteFunctionHandle(), read(function.body), _NAMES)
-    return _by_argument(tuple(handle.input_names), function)
+        return None
+    assert isinstance(function, OpaqueFunction)
+    return records.parsed(tf_handle_pb2.TfConcreteFunctionHandle(), read(function.body), _NAMES)
 
 
 def _by_argument(flat_names: tuple[str, ...], function: ConcreteFunction) -> tuple[str | None, ...]:

@@ -192,12 +192,20 @@ def connect(output: Tree, after: StageInterface, carried: Mapping[str, Tree]) ->
             given = _the_only_way(output, after)
         elif isinstance(output, (tuple, list)):
             given = list(range(len(output)))
+    kwargs: dict[str, Source] = {}
+    is_gap = False
     for position in range(len(given), len(after.args)):
         name = after.parameter_name(position)
-        if name not in named:
-            break
-        given.append(named[name])
-    kwargs = {name: named[name] for name in after.kwargs if name in named}
+        if name is None or name not in named:
+            # What follows an input that keeps its default is passed by name.
+            is_gap = name in after.optional
+            if not is_gap:
+                break
+        elif is_gap:
+            kwargs[name] = named[name]
+        else:
+            given.append(named[name])
+    kwargs |= {name: named[name] for name in after.kwargs if name in named}
     used = {source for source in (*given, *kwargs.values()) if isinstance(source, str)}
     is_split = isinstance(output, dict) and WHOLE not in given
     kept = tuple(key for key in output if key not in used) if is_split else ()
@@ -238,6 +246,8 @@ def _problems(
         name = after.parameter_name(i) or str(i)
         if i < len(step.args):
             wires.append((name, want, step.args[i]))
+        elif name in step.kwargs:
+            wires.append((name, want, step.kwargs[name]))
         elif name not in after.optional:
             problems.append(
                 f"{head}, input {name!r}: expected {format_tree(want)}; found nothing; {sides}"

@@ -6,19 +6,24 @@ its inputs and outputs. The SavedModel itself is written by `saved_model`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 
+from orbax_model_lite import _lazy
 from orbax_model_lite._proto import tf_handle_pb2
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.data import Data
-from orbax_model_lite.core.function import OpaqueFunction
+from orbax_model_lite.core.function import Lowering, OpaqueFunction
 from orbax_model_lite.core.tree import Tree, unflatten
 from orbax_model_lite.tf2obm.arguments import Arguments, to_numpy
 from orbax_model_lite.tf2obm.names import signature_key
-from orbax_model_lite.tf2obm.prepare import TfCallable, prepare_function
+from orbax_model_lite.tf2obm.prepare import PreparedFunction, TfCallable, prepare_function
+
+Lower: TypeAlias = Literal["auto", "always", "never"]
+"""Whether a TensorFlow function gets a StableHLO form too; see `convert_function`."""
 
 
 def convert_function(
@@ -28,6 +33,8 @@ def convert_function(
     *,
     keyword_signature: Mapping[str, Any] | None = None,
     suppress_x64_outputs: bool = False,
+    lower: Lower = "never",
+    platforms: Sequence[str] | None = None,
 ) -> OpaqueFunction:
     """Returns the function of a bundle that stands for a TensorFlow function.
 
@@ -41,9 +48,16 @@ def convert_function(
       input_signature: See `prepare_function`.
       keyword_signature: See `prepare_function`.
       suppress_x64_outputs: See `prepare_function`.
+      lower: Whether the function gets a StableHLO form too, with which the bundle runs without
+        TensorFlow. "auto" makes one where it is the same function and adds little, and records the
+        reason where not; "always" raises where there is none. Variables become constants in it,
+        and with "always" checks of values are left out.
+      platforms: That the StableHLO form is for; None is cpu, cuda and tpu.
 
     Raises:
       InvalidModelError: If it has no signature, or takes or gives what a bundle cannot record.
+      UnsupportedError: With `lower="always"`, if it has no StableHLO form; names the operation that
+        stopped it.
 
     Example:
       >>> import tensorflow as tf
@@ -64,13 +78,34 @@ def convert_function(
         fn_name=signature_key(name),
         input_names=prepared.input_names,
         output_names=prepared.output_names,
+        optional_input_names=[n for n in prepared.input_names if n in prepared.defaults],
     )
     body = Data(
         content=handle.SerializeToString(deterministic=True),
         mime_type=layout.MIME_TF_FUNCTION,
         version=layout.SUPPLEMENTAL_VERSION,
     )
-    return OpaqueFunction(signature=prepared.signature, body=body, extension=layout.PROTO_EXTENSION)
+    return OpaqueFunction(
+        signature=prepared.signature,
+        body=body,
+        extension=layout.PROTO_EXTENSION,
+        lowering=_lowering(name, prepared, lower, platforms),
+    )
+
+
+def _lowering(
+    name: str, prepared: PreparedFunction, lower: Lower, platforms: Sequence[str] | None
+) -> Lowering | None:
+    if lower not in ("auto", "always", "never"):
+        raise ValueError(f"lower: expected 'auto', 'always' or 'never'; found {lower!r}")
+    if lower == "never":
+        return None
+    # By name and on use: the rooms of two frameworks stand side by side, and most callers of this
+    # one need no JAX.
+    purpose = f"the StableHLO form of function {name!r}"
+    lowered = _lazy.load("orbax_model_lite.tf2obm.lower:lowered", purpose=purpose)
+    convert = _lazy.load("orbax_model_lite.jax2obm:convert", purpose=purpose)
+    return lowered(name, prepared, lower, functools.partial(convert, platforms=platforms))
 
 
 def call_original(fn: TfCallable, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tree:

@@ -53,6 +53,29 @@ def test_a_dict_fills_positional_parameters_by_their_names():
     assert step.arguments({"ids": "i", "x": "x"}, {}) == (("x", "i"), {}, {})
 
 
+def test_an_input_with_a_default_is_left_open_and_what_follows_is_passed_by_name():
+    after = stage(args=[f32("b"), f32(), TEXT], names=["x", "scale", "ids"], optional=["scale"])
+    before = stage("before", outputs={"ids": TEXT, "x": f32("b")})
+    wiring = plan([before, after])
+    assert wiring.problems == ()
+    (step,) = wiring.steps
+    assert step.arguments({"ids": "i", "x": "x"}, {}) == (("x",), {"ids": "i"}, {})
+    assert step.kept == ()
+
+
+def test_an_input_with_a_default_gets_what_has_its_name():
+    after = stage(args=[f32("b"), f32()], names=["x", "scale"], optional=["scale"])
+    step = connect(f32("b"), after, {"scale": f32()})
+    assert step.arguments("x", {"scale": 3})[:2] == (("x", 3), {})
+
+
+def test_what_is_passed_by_name_behind_a_default_must_fit():
+    after = stage(args=[f32("b"), f32(), TEXT], names=["x", "s", "ids"], optional=["s"])
+    wiring = plan([stage("before", outputs={"ids": f32("b"), "x": f32("b")}), after])
+    assert len(wiring.problems) == 1
+    assert "input 'ids'" in wiring.problems[0]
+
+
 def test_a_dict_is_passed_whole_to_a_stage_whose_one_input_is_a_dict():
     step = connect({"x": f32("b")}, stage(args=[{"x": f32("b")}], names=["features"]), {})
     assert step.args == (WHOLE,)

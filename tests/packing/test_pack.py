@@ -286,3 +286,27 @@ def test_a_packed_bundle_records_the_digest_of_every_file(tmp_path, weights_form
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))
     assert not obm.verify(tmp_path / "m").ok
+
+
+def test_a_tensorflow_input_with_a_default_may_be_missing_from_a_pipeline(tmp_path):
+    import tensorflow as tf
+
+    vector, scalar = tf.TensorSpec([None, 3], tf.float32), tf.TensorSpec([], tf.float32)
+
+    @tf.function(input_signature=[vector, scalar, tf.TensorSpec([3], tf.float32)])
+    def scaled(y, scale=3.0, shift=(1.0, 2.0, 3.0)):
+        return y * scale + shift
+
+    obm.pack(tmp_path / "m", dense, PARAMS, "b, 4", postprocess=scaled)
+    assert obm.verify(tmp_path / "m").ok
+    with obm.load(tmp_path / "m") as model:
+        np.testing.assert_allclose(model(X), dense(PARAMS, X) * 3 + [1, 2, 3], rtol=1e-5)
+
+
+def test_a_tensorflow_input_without_a_default_may_not(tmp_path):
+    import tensorflow as tf
+
+    vector, scalar = tf.TensorSpec([None, 3], tf.float32), tf.TensorSpec([], tf.float32)
+    scaled = tf.function(lambda y, scale: y * scale, input_signature=[vector, scalar])
+    with pytest.raises(InvalidModelError, match=r"input 'scale': expected float32 .*found nothing"):
+        obm.pack(tmp_path / "m", dense, PARAMS, "b, 4", postprocess=scaled)
