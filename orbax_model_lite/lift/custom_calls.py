@@ -81,6 +81,8 @@ def _by_caller(operation: Operation, target: str, given: Callable[..., Any]) -> 
 
     def run(*operands: Any) -> Any:
         found = given(*operands, **keywords)
+        if found is None and not call.result_types:
+            return ()
         return tuple(found) if isinstance(found, (tuple, list)) else found
 
     return _on_arrays(run, _shape_operands(operation))
