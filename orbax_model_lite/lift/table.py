@@ -8,8 +8,10 @@ from typing import Final
 
 from orbax_model_lite.lift import (
     calls,
+    chlo,
     collectives,
     comparisons,
+    composites,
     constants,
     control,
     conversions,
@@ -30,8 +32,10 @@ from orbax_model_lite.lift.problems import NotLiftable
 
 _FILES: Final = (
     calls,
+    chlo,
     collectives,
     comparisons,
+    composites,
     constants,
     control,
     conversions,
