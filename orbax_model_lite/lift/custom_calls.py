@@ -81,9 +81,15 @@ def _by_caller(operation: Operation, target: str, given: Callable[..., Any]) -> 
 
     def run(*operands: Any) -> Any:
         found = given(*operands, **keywords)
-        if found is None and not call.result_types:
-            return ()
-        return tuple(found) if isinstance(found, (tuple, list)) else found
+        if found is None:
+            found = ()
+        results = tuple(found) if isinstance(found, (tuple, list)) else (found,)
+        if len(results) != len(call.result_types):
+            raise ValueError(
+                f"handler of custom call {target!r}: expected {len(call.result_types)} results; "
+                f"found {len(results)}; return an array, or a tuple of arrays"
+            )
+        return results
 
     return _on_arrays(run, _shape_operands(operation))
 
