@@ -21,7 +21,7 @@ from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, unf
 from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.jax2obm.buffers import whole
 from orbax_model_lite.jax2obm.matching import choose, pruned
-from orbax_model_lite.jax2obm.placement import Parts, Placer, placer
+from orbax_model_lite.jax2obm.placement import Parts, Placer, assembled, placer
 from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
 from orbax_model_lite.jax2obm.sources import Source, open_source, require_readable
 from orbax_model_lite.jax2obm.stored import StoredArray
@@ -179,6 +179,9 @@ def _onto_devices(
         return source.read(array, wanted.indices, _cast(array, target))
 
     jobs = list(zip(arrays, parts, strict=True))
+    if isinstance(source, SafeTensorsReader) and source.is_in_memory:
+        # Threads would have nothing to wait for.
+        return jax.block_until_ready(assembled(parts, list(map(read, jobs)), arrays))
     with contextlib.closing(_in_order(read, jobs)) as results:
         # Placed in the caller's thread, where the caller's JAX settings hold.
         loaded = [

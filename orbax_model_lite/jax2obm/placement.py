@@ -19,7 +19,7 @@ from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.jax2obm.buffers import Index, whole
-from orbax_model_lite.jax2obm.stored import static_shape
+from orbax_model_lite.jax2obm.stored import StoredArray, static_shape
 from orbax_model_lite.jaxtypes import keys
 
 Placer: TypeAlias = Callable[[Path], Sharding | None]
@@ -161,6 +161,30 @@ class Parts:
         return jax.make_array_from_single_device_arrays(
             static_shape(self.spec), self.sharding, placed
         )
+
+
+def assembled(
+    parts: Sequence[Parts], found: Sequence[Sequence[np.ndarray]], arrays: Sequence[StoredArray]
+) -> list[jax.Array]:
+    """Returns arrays on their devices, those that go where JAX wants in one step.
+
+    Args:
+      parts: Of each array.
+      found: The host arrays of each.
+      arrays: What they are, for messages.
+    """
+    plain = [
+        i
+        for i, wanted in enumerate(parts)
+        if wanted.sharding is None and not wanted.spec.logical and not wanted.spec.dtype.is_64_bit
+    ]
+    placed = dict(zip(plain, jax.device_put([found[i][0] for i in plain]), strict=True))
+    return [
+        placed[i]
+        if i in placed
+        else wanted.assemble(found[i], f"weights {format_path(array.path)!r}")
+        for i, (wanted, array) in enumerate(zip(parts, arrays, strict=True))
+    ]
 
 
 def place_weights(

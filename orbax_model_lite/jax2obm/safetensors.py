@@ -171,6 +171,11 @@ class SafeTensorsReader:
         """The tree with a StoredArray for every leaf; a flat dict in somebody else's file."""
         return self._tree
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all of the file was given, so that reading takes no time."""
+        return not self._is_mapped
+
     def open(self, arrays: Sequence[StoredArray]) -> list[StoredArray]:
         """Returns the arrays with their specs, which the header gives."""
         return list(arrays)
