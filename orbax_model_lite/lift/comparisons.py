@@ -21,11 +21,11 @@ _ORDER: Final[Mapping[str, Callable[..., Any]]] = {
 # -NaN < -inf < ... < -0 < +0 < ... < +inf < +NaN. JAX has three of the six, as primitives without
 # a public function, and lowers them to the same comparison.
 _TOTAL_ORDER: Final[Mapping[str, Callable[..., Any]]] = {
-    "EQ": lambda x, y: lax.eq_to_p.bind(x, y),
+    "EQ": lax.eq_to_p.bind,
     "GE": lambda x, y: lax.le_to_p.bind(y, x),
     "GT": lambda x, y: lax.lt_to_p.bind(y, x),
-    "LE": lambda x, y: lax.le_to_p.bind(x, y),
-    "LT": lambda x, y: lax.lt_to_p.bind(x, y),
+    "LE": lax.le_to_p.bind,
+    "LT": lax.lt_to_p.bind,
     "NE": lambda x, y: lax.bitwise_not(lax.eq_to_p.bind(x, y)),
 }
 

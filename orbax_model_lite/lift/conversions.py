@@ -8,6 +8,7 @@ from typing import Any, Final
 from jax import lax
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.rules import stops_gradient
 
 
@@ -26,7 +27,9 @@ def _converted(x: Any, target: Any) -> Any:
 
 
 def _bitcast(operation: Operation) -> Runner:
-    target = operation.result_type().dtype
+    source, target = operation.operand_type().dtype, operation.result_type().dtype
+    if source != target and {source.kind, target.kind} & {"b", "c"}:
+        raise NotLiftable(f"no counterpart in JAX for the bits of {source} as {target}")
     return lambda x: lax.bitcast_convert_type(x, target)
 
 
