@@ -61,6 +61,9 @@ class ShloFunction:
       data_names: Dotted key paths of the weights it needs; empty means all.
       visibility: For callers, or only for other functions.
       gradient_function_name: The object that computes its VJP.
+      vjp: In memory, the function that computes its VJP: it takes the flat inputs, then a cotangent
+        for each flat output, and gives one for each flat input. Saving makes an object of it, and
+        reading gives its name only.
       origin: The manifest entry it was read from; carries what this version does not know.
     """
 
@@ -74,7 +77,13 @@ class ShloFunction:
     data_names: tuple[str, ...] = ()
     visibility: Visibility = Visibility.PUBLIC
     gradient_function_name: str | None = None
+    vjp: ShloFunction | None = field(default=None, repr=False)
     origin: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def vjp_order(self) -> int:
+        """How many VJPs it carries in memory, each of the one before."""
+        return 0 if self.vjp is None else 1 + self.vjp.vjp_order
 
     @property
     def mime_type(self) -> str | None:

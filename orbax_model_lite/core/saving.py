@@ -24,6 +24,7 @@ from orbax_model_lite.core import (
     version_file,
 )
 from orbax_model_lite.core.data import Data, GlobalSupplemental
+from orbax_model_lite.core.derivatives import with_vjps_as_objects
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.digests import FileDigest, Progress
 from orbax_model_lite.core.file_names import RESERVED, FileNames
@@ -126,7 +127,8 @@ def save(
     """
     options = options or SaveOptions()
     root = Path(path)
-    chosen = {name: _with_visibility(name, objects[name], options) for name in sorted(objects)}
+    linked = with_vjps_as_objects(objects)
+    chosen = {name: _with_visibility(name, linked[name], options) for name in sorted(linked)}
     with storage.storage_errors("saving to", root):
         made = storage.make_folders(root)
         try:

@@ -77,11 +77,17 @@ def translated(
     return _constraint(text, parameters) if _SHAPES in text else error
 
 
-def beyond_stored(name: str) -> UnsupportedError:
-    """Returns the error for a derivative that the bundle does not hold."""
+def beyond_stored(name: str, derivative_of: str = "") -> UnsupportedError:
+    """Returns the error for a derivative that the bundle does not hold.
+
+    Args:
+      name: Of the function that has none.
+      derivative_of: The function that the caller differentiates, where it is another one.
+    """
     return UnsupportedError(
         f"function {name!r}: expected a call without derivatives beyond what was stored; found "
-        "one that is differentiated; use model.lift, which gives differentiable JAX code"
+        f"one that is differentiated; use model.lift({(derivative_of or name)!r}), which gives "
+        "differentiable JAX code, or convert it with a larger vjp_order"
     )
 
 

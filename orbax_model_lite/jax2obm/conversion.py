@@ -25,6 +25,7 @@ from orbax_model_lite.jax2obm import layouts
 from orbax_model_lite.jax2obm.constants import check_constants
 from orbax_model_lite.jax2obm.lowering import lower
 from orbax_model_lite.jax2obm.plain_call import PlainCall, plain_call
+from orbax_model_lite.jax2obm.vjps import vjp_of
 from orbax_model_lite.jaxtypes import shapes, shardings
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, kinds_by_text, placements, shared_axes
 from orbax_model_lite.stablehlo.facts import facts
@@ -44,6 +45,7 @@ def convert(
     model_inputs_layout: Sequence[Any] | None = None,
     data_names: Sequence[str] = (),
     gradient_function_name: str | None = None,
+    vjp_order: int = 0,
     xla_compile_options: Mapping[str, bytes] | None = None,
 ) -> ShloFunction:
     """Returns a JAX function as a function of the bundle format.
@@ -69,12 +71,15 @@ def convert(
       model_inputs_layout: A `jax.experimental.layout.Layout` or None for each input leaf.
       data_names: Dotted key paths of the weights that the function needs; empty means all.
       gradient_function_name: The object that computes this function's VJP.
+      vjp_order: How often a caller can differentiate the loaded function in reverse: so many VJPs
+        are converted too, each of the one before. The function carries the first in `vjp`; saving
+        makes private objects of them, called like the function with "_vjp" after it.
       xla_compile_options: Serialized CompileOptionsProto by platform, kept as they are.
 
     Raises:
       InvalidModelError: If specs, constraints or options do not fit the function, a symbolic
         dimension is not known well enough (the message names a constraint that settles it), the
-        function has effects, or the graph holds too large constants.
+        function has effects or no VJP, or the graph holds too large constants.
       UnsupportedError: If the function does not lower for the platform at hand, or has a type
         that the format cannot name.
 
@@ -83,6 +88,8 @@ def convert(
       >>> str(convert(lambda x: x.sum(axis=1), ("b, 4",), platforms=["cpu"]).signature)
       '(float32 [b, 4]) -> float32 [b]'
     """
+    if vjp_order < 0:
+        raise ValueError(f"vjp_order: expected 0 or more; found {vjp_order}; 0 stores no VJP")
     call = plain_call(
         fn,
         args_spec,
@@ -107,6 +114,18 @@ def convert(
     if xla_compile_options:
         options = _compile_options(xla_compile_options, exported.platforms, call.where)
         supplementals[layout.KEY_COMPILE_OPTIONS] = FunctionSupplemental(data=options)
+    vjp = None
+    if vjp_order:
+        wanted = vjp_of(call, exported, _in_shardings(exported), _out_shardings(exported))
+        vjp = convert(
+            wanted.function,
+            wanted.specs,
+            name=f"{call.name}_vjp",
+            platforms=exported.platforms,
+            disabled_checks=checks,
+            allow_large_constants=allow_large_constants,
+            vjp_order=vjp_order - 1,
+        )
     return ShloFunction(
         signature=signature,
         module=Data(
@@ -121,6 +140,7 @@ def convert(
         supplementals=supplementals,
         data_names=tuple(data_names),
         gradient_function_name=gradient_function_name,
+        vjp=vjp,
     )
 
 

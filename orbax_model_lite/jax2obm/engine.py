@@ -125,7 +125,7 @@ class JaxEngine:
                 return name
         return function.jax.name if function.jax else "function"
 
-    def _bind(self, function: ShloFunction, name: str) -> Bound:
+    def _bind(self, function: ShloFunction, name: str, derivative_of: str = "") -> Bound:
         where = f"function {name!r}"
         self._require_platform(function, where)
         trees = self._trees(function, where)
@@ -148,7 +148,8 @@ class JaxEngine:
             kept=function.kept_inputs,
             placing=placing,
             device=device,
-            gradient=self._gradient(function, where),
+            gradient=self._gradient(function, name, derivative_of or name),
+            derivative_of=derivative_of,
         )
         with self._lock:
             self._bound[_key(function, name)] = bound
@@ -198,22 +199,24 @@ class JaxEngine:
             where=where,
         )
 
-    def _gradient(self, function: ShloFunction, where: str) -> Callable[[], FlatCall] | None:
-        name = function.gradient_function_name
-        if not name:
+    def _gradient(
+        self, function: ShloFunction, own_name: str, derivative_of: str
+    ) -> Callable[[], FlatCall] | None:
+        if function.vjp is None and not function.gradient_function_name:
             return None
+        name = function.gradient_function_name or f"{own_name}_vjp"
 
         @functools.cache
         def gradient() -> FlatCall:
-            found = self._bundle.objects.get(name)
+            found = function.vjp or self._bundle.objects.get(name)
             if found is None:
                 raise unknown_name("function", name, self._bundle.objects)
             if not isinstance(found, ShloFunction):
                 raise InvalidBundleError(
-                    f"{where}: expected its gradient function {name!r} to be StableHLO; found "
-                    f"{type(found).__name__}; pack the bundle again"
+                    f"function {own_name!r}: expected its gradient function {name!r} to be "
+                    f"StableHLO; found {type(found).__name__}; pack the bundle again"
                 )
-            return jax.jit(self._bind(found, name).flat_call)
+            return jax.jit(self._bind(found, name, derivative_of).flat_call)
 
         return gradient
 

@@ -25,6 +25,7 @@ from orbax_model_lite.orchestration import (
     Stage,
     StageInterface,
     connect,
+    optional_inputs,
     parameter_names,
 )
 from orbax_model_lite.packing.author import (
@@ -47,6 +48,7 @@ class Chain:
     Attributes:
       weights: The author's weights, or specs of them; None without weights.
       convert: Turns a JAX callable into a function of the format.
+      vjp_order: How many VJPs go with each model function.
       functions: Converted functions by object name.
       callables: The author's callables by object name.
       tensorflow: Object names of the TensorFlow functions.
@@ -55,6 +57,7 @@ class Chain:
 
     weights: Any
     convert: Callable[..., ConcreteFunction]
+    vjp_order: int = 0
     functions: dict[str, ConcreteFunction] = field(default_factory=dict)
     callables: dict[str, Callable[..., Any]] = field(default_factory=dict)
     tensorflow: list[str] = field(default_factory=list)
@@ -108,12 +111,16 @@ class _Walk:
         if is_tensorflow(function):
             name, converted = self.tensorflow(function, wanted, role)
         else:
-            name, converted = self.jax(function, wanted, has_weights=has_weights)
+            vjp_order = self.chain.vjp_order if role is Role.MODEL else 0
+            name, converted = self.jax(
+                function, wanted, has_weights=has_weights, vjp_order=vjp_order
+            )
         interface = StageInterface.of(
             name,
             converted.signature,
             has_weights=has_weights,
             parameter_names=parameter_names(converted, in_memory),
+            optional=optional_inputs(converted, in_memory),
         )
         if self.stages:
             kept = connect(self.output, interface, self.carried).kept
@@ -142,7 +149,7 @@ class _Walk:
         return name, converted
 
     def jax(
-        self, function: Callable[..., Any], wanted: str, *, has_weights: bool
+        self, function: Callable[..., Any], wanted: str, *, has_weights: bool, vjp_order: int
     ) -> tuple[str, ConcreteFunction]:
         if self.inputs is not None:
             args, kwargs = as_call(self.inputs)
@@ -157,7 +164,7 @@ class _Walk:
         if has_weights:
             args = (self.chain.weights, *args)
         name = self.chain.free_name(wanted)
-        converted = self.chain.convert(function, args, kwargs, name=name)
+        converted = self.chain.convert(function, args, kwargs, name=name, vjp_order=vjp_order)
         for known, before in self.chain.functions.items():
             is_same = self.chain.callables[known] is function
             if is_same and before.signature == converted.signature:

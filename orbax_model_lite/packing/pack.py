@@ -72,6 +72,7 @@ def pack(
     platforms: Sequence[str] | None = None,
     constraints: Sequence[str] = (),
     specializations: Sequence[Mapping[str, int]] = (),
+    vjp_order: int = 0,
     weights_format: WeightsFormat | None = None,
     trackable_resources: Any = None,
     examples: Any = None,
@@ -103,6 +104,8 @@ def pack(
       constraints: On symbolic dimensions, as JAX spells them: "b >= 2", "mod(t, 8) == 0".
       specializations: Sizes by symbol, such as `[{"b": 1}, {"b": 8}]`: for each, the functions that
         have the symbol are also written with that size fixed. A call takes the most precise one.
+      vjp_order: How often the loaded model functions can be differentiated in reverse without lift;
+        so many VJPs are stored with each, as private functions.
       weights_format: "orbax", or "safetensors", which is faster and gives the same bytes for the
         same weights. None keeps the format of a checkpoint, and is "orbax" for a pytree.
       trackable_resources: A `tf.Module` (or any trackable) that holds the variables, tables and
@@ -136,6 +139,7 @@ def pack(
             constraints=constraints,
             allow_large_constants=allow_large_constants,
         ),
+        vjp_order=vjp_order,
     )
     own = PipelineSpec(
         function=apply_fn,

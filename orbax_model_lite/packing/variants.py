@@ -69,12 +69,18 @@ def _polymorphic(
         {symbol: size for symbol, size in sizes.items() if symbol in function.signature.symbols}
         for sizes in specializations
     ]
-    variants = [_converted(chain, name, sizes, constraints) for sizes in own if sizes]
+    order = function.vjp_order
+    variants = [_converted(chain, name, s, constraints, vjp_order=order) for s in own if s]
     return PolymorphicFunction(functions=(function, *variants)) if variants else function
 
 
 def _converted(
-    chain: Chain, name: str, sizes: Mapping[str, int], constraints: Sequence[str]
+    chain: Chain,
+    name: str,
+    sizes: Mapping[str, int],
+    constraints: Sequence[str],
+    *,
+    vjp_order: int,
 ) -> ShloFunction:
     where = f"function {name!r}"
     left = remaining(constraints, sizes, where)
@@ -82,6 +88,8 @@ def _converted(
     args, kwargs = jax.tree.map(
         lambda leaf: fixed_leaf(leaf, sizes, scope, where), chain.calls[name]
     )
-    found = chain.convert(chain.callables[name], args, kwargs, name=name, constraints=left)
+    found = chain.convert(
+        chain.callables[name], args, kwargs, name=name, constraints=left, vjp_order=vjp_order
+    )
     assert isinstance(found, ShloFunction)
     return found
