@@ -296,16 +296,18 @@ def with_accuracy(mode: str) -> str:
 }}"""
 
 
+TOLERANCE = (
+    "atol = 1.000000e-05, rtol = 2.500000e-01, ulps = 3, "
+    "mode = #stablehlo.result_accuracy_mode<TOLERANCE>"
+)
+
+
 @pytest.mark.parametrize(
     ("mode", "is_asked"),
     [
         ("mode = #stablehlo.result_accuracy_mode<HIGHEST>", True),
         ("mode = #stablehlo.result_accuracy_mode<DEFAULT>", False),
-        (
-            "atol = 1.000000e-05, rtol = 2.500000e-01, ulps = 3, mode ="
-            " #stablehlo.result_accuracy_mode<TOLERANCE>",
-            True,
-        ),
+        (TOLERANCE, True),
     ],
     ids=["highest", "default", "tolerance"],
 )
