@@ -9,11 +9,14 @@ from typing import Any, final
 
 from orbax_model_lite import _lazy
 from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction
-from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, TupleValue
+from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
+from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, TupleValue
 from orbax_model_lite.errors import (
     InvalidBundleError,
     ObmError,
+    UnknownNameError,
     UnsupportedError,
     unknown_name,
 )
@@ -41,6 +44,7 @@ class Weights:
         self._options = options
         self.given = dict(given or {})
         self._read: dict[str, Any] = {}
+        self._parts: dict[str, dict[str, Any]] = {}
         self._ahead: dict[str, Any] = {}
         self._lock = threading.RLock()
 
@@ -81,6 +85,9 @@ class Weights:
     def for_function(self, name: str, function_name: str) -> Any:
         """Returns a value in the form of a function's first argument, matched by key path.
 
+        Of a value that other functions share, only what this one takes is read where the function
+        says so by its data names.
+
         Raises:
           SignatureMismatchError: If paths are missing, superfluous or of another shape.
         """
@@ -96,7 +103,7 @@ class Weights:
             )
         match = _lazy.load("orbax_model_lite.jax2obm.matching:match")
         return match(
-            self.value(name),
+            self._part(name, args[0]) if function.data_names else self.value(name),
             args[0],
             f"weights {name!r} of function {function_name!r}",
             allow_extra=bool(function.data_names),
@@ -115,10 +122,35 @@ class Weights:
         """Releases all arrays that nobody else holds."""
         with self._lock:
             self._read.clear()
+            self._parts.clear()
+
+    def _part(self, name: str, wanted: Tree) -> Tree:
+        """Returns what a function takes of a value, by dotted key path; else the whole value."""
+        value = self._bundle.objects.get(name)
+        texts = [format_path(path) for path, _ in flatten_with_path(wanted)]
+        with self._lock:
+            if name in self._read or name in self.given or not all(texts):
+                return self.value(name)
+            if not isinstance(value, ExternalValue) or value.data.file is None:
+                return self.value(name)
+            known = self._parts.setdefault(name, {})
+            missing = [text for text in texts if text not in known]
+            if missing:
+                try:
+                    found = flatten_with_path(self._read_file(name, value.data, names=missing))
+                except UnknownNameError:
+                    # The whole tells all that is missing at once.
+                    return self.value(name)
+                read = {format_path(path): leaf for path, leaf in found}
+                if len(read) < len(found):
+                    return self.value(name)
+                known |= read
+            return {text: known[text] for text in texts if text in known}
 
     def _begin(self, name: str) -> None:
         value = self._bundle.objects.get(name)
         is_whole = self._options["to"] == "device" and self._options["dtype"] is None
+        is_whole = is_whole and not any(map(_names_data, self._bundle.objects.values()))
         if not is_whole or name in {**self.given, **self._read, **self._ahead}:
             return
         if isinstance(value, ExternalValue) and value.data.file is not None:
@@ -151,11 +183,21 @@ class Weights:
                 f"value {name!r}: expected weights in a file or folder; found them inside the "
                 "manifest; save them as a checkpoint"
             )
+        return self._read_file(name, value.data)
+
+    def _read_file(self, name: str, data: Data, **choice: Any) -> Any:
         loading = _lazy.load(
             "orbax_model_lite.jax2obm.loading", purpose=f"reading weights {name!r}"
         )
-        path = self._bundle.resolve(value.data)
+        path = self._bundle.resolve(data)
         ahead = self._ahead.pop(name, None)
         if ahead is not None:
             return loading.load_from(ahead.source, f"weights {str(path)!r}", **self._options)
-        return loading.load_weights(path, value.data.mime_type, **self._options)
+        return loading.load_weights(path, data.mime_type, **choice, **self._options)
+
+
+def _names_data(found: Object) -> bool:
+    """Whether a function says which weights it takes."""
+    if isinstance(found, PolymorphicFunction):
+        return any(map(_names_data, found.functions))
+    return isinstance(found, ConcreteFunction) and bool(found.data_names)
