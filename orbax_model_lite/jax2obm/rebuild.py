@@ -1,8 +1,9 @@
-"""A stored function as a `jax.export.Exported` of the JAX at hand, through public names only.
+"""A stored function as a `jax.export.Exported` of the JAX at hand; nothing stored expires.
 
-A stub with the same inputs and outputs is exported by today's JAX, and its public fields are
-replaced by what is stored. No stored jax.export file is read, so nothing expires. In the stub typed
-keys are their words and float0 is bool, as in the module; `bound` converts.
+For one device it is made of its fields. Where they are not known, or there are shardings or sizes
+that JAX has to solve for, a stub with the same inputs and outputs is exported by today's JAX, and
+its public fields are replaced by what is stored. Typed keys are their words here and float0 is
+bool, as in the module; `bound` converts.
 
 The stub's derivative is not the function's: the result must not be differentiated.
 """
@@ -24,6 +25,7 @@ from orbax_model_lite.core.function import JaxInfo, ShloFunction
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Leaf, Spec, dim_names
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, UnsupportedError
+from orbax_model_lite.jax2obm._jax_private import exported_of
 from orbax_model_lite.jaxtypes.shapes import DimScope, to_struct
 
 Shardings = Sequence[NamedSharding | None]
@@ -60,30 +62,55 @@ def rebuild(
             f"found {kept}; get an undamaged copy"
         )
     _require_known_symbols(function.signature, kept, where)
+    taken = [inputs[i] for i in kept]
+    facts = {
+        "fun_name": _identifier(info.name),
+        "nr_devices": info.device_count,
+        "platforms": function.platforms,
+        "ordered_effects": (),
+        "unordered_effects": (),
+        "disabled_safety_checks": _checks(info),
+        "mlir_module_serialized": module,
+        "calling_convention_version": function.calling_convention_version,
+        "module_kept_var_idx": tuple(range(len(kept))),
+        "uses_global_constants": info.uses_shape_polymorphism,
+    }
+    if shardings is None and _has_plain_sizes(function.signature, kept):
+        made = exported_of(taken, outputs, **facts)
+        if made is not None:
+            return made
     placed = None if shardings is None else ([shardings[0][i] for i in kept], shardings[1])
-    wide = any(spec.dtype.is_64_bit for spec in _all_specs(function.signature))
+    return dataclasses.replace(_stub(function.signature, taken, outputs, placed, where), **facts)
+
+
+def _has_plain_sizes(signature: Signature, kept: Sequence[int]) -> bool:
+    """Returns whether each size that is taken is a number or a name, so that JAX can solve it."""
+    taken = [signature.input_leaves[i] for i in kept]
+    shapes = [leaf.shape for leaf in taken if isinstance(leaf, Spec)]
+    return all(shape is not None and all(map(_is_plain, shape)) for shape in shapes)
+
+
+def _is_plain(dim: int | str | None) -> bool:
+    return isinstance(dim, int) or (isinstance(dim, str) and dim.isidentifier())
+
+
+def _stub(
+    signature: Signature,
+    inputs: Sequence[jax.ShapeDtypeStruct],
+    outputs: Sequence[jax.ShapeDtypeStruct],
+    shardings: tuple[Shardings, Shardings] | None,
+    where: str,
+) -> jax.export.Exported:
+    wide = any(spec.dtype.is_64_bit for spec in _all_specs(signature))
     # The scalars of dimension computations have the width of the mode that they are traced in.
     with jax.enable_x64(True) if wide else nullcontext():
         try:
-            stub = _export_stub([inputs[i] for i in kept], outputs, placed)
+            return _export_stub(inputs, outputs, shardings)
         except (ValueError, TypeError, KeyError) as e:
             raise InvalidBundleError(
-                f"{where}: expected a signature {function.signature} that JAX can export; "
+                f"{where}: expected a signature {signature} that JAX can export; "
                 f"found {str(e).splitlines()[0] if str(e) else e!r}; get an undamaged copy"
             ) from e
-    return dataclasses.replace(
-        stub,
-        fun_name=_identifier(info.name),
-        nr_devices=info.device_count,
-        platforms=function.platforms,
-        ordered_effects=(),
-        unordered_effects=(),
-        disabled_safety_checks=_checks(info),
-        mlir_module_serialized=module,
-        calling_convention_version=function.calling_convention_version,
-        module_kept_var_idx=tuple(range(len(kept))),
-        uses_global_constants=info.uses_shape_polymorphism,
-    )
 
 
 def _assumed_info(function: ShloFunction) -> JaxInfo:
