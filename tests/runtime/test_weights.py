@@ -117,3 +117,13 @@ def test_everything_that_is_missing_is_named_for_a_function_that_names_its_data(
         pytest.raises(SignatureMismatchError, match="missing: more, most"),
     ):
         model.pipelines["encode"](X)
+
+
+def test_weights_are_cast_on_the_way_in_for_a_function_of_another_precision(tmp_path):
+    halves = jax.tree.map(lambda a: a.astype(jax.numpy.bfloat16), PARTS["encode"][1])
+    path = saved(tmp_path / "m", "orbax", {"encode": (encode, halves)}, NAMES)
+    with obm.load(path) as model, pytest.raises(SignatureMismatchError, match="not bfloat16"):
+        model.pipelines["encode"](X)
+    with obm.load(path, dtype="bfloat16") as model:
+        np.testing.assert_allclose(model.pipelines["encode"](X), encode(TREE, X))
+        assert {str(leaf.dtype) for leaf in jax.tree.leaves(model.weights)} == {"bfloat16"}
