@@ -50,7 +50,9 @@ def resource_name(constant: ir.Operation) -> str | None:
     if isinstance(attribute, ir.DenseElementsAttr):
         return None
     printed = str(attribute)
-    return printed[len(_RESOURCE) : printed.index(">")] if printed.startswith(_RESOURCE) else None
+    if not printed.startswith(_RESOURCE):
+        return None
+    return printed[len(_RESOURCE) : printed.rindex(_CLOSE)].strip('"')
 
 
 def _parse(printed: str, expected: TensorType) -> np.ndarray:
