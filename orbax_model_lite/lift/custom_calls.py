@@ -17,7 +17,7 @@ import numpy as np
 from jaxlib.mlir import ir
 
 from orbax_model_lite.errors import SignatureMismatchError
-from orbax_model_lite.lift import topk
+from orbax_model_lite.lift import lapack, topk
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.sharding import sharding_call
@@ -170,7 +170,7 @@ _COMPILER: Final[Mapping[str, Handler]] = {
 }
 
 TARGETS: Final[Mapping[str, Handler]] = MappingProxyType(
-    {**_COMPILER, **topk.CUSTOM_CALLS},
+    {**_COMPILER, **lapack.CUSTOM_CALLS, **topk.CUSTOM_CALLS},
 )
 
 OPERATIONS: Final[Mapping[str, Handler]] = {
