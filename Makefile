@@ -52,7 +52,7 @@ protos-clean: .tools/protoc/.ready
 	diff -r -x __init__.py -x __pycache__ .tools/generated/orbax_model_lite/_proto orbax_model_lite/_proto
 
 # Other versions
-.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-matrix kill-points
+.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-matrix kill-points coverage-lift
 test-old-protobufs: $(OLD_PROTOBUFS:%=.venvs/protobuf%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto || exit 1; done
 
@@ -74,6 +74,10 @@ test-matrix: $(MATRIX:%=.venvs/%/.ready)
 # Saves that are killed, torn, interrupted or refused at every single step; tests try a slice.
 kill-points: .venv/.dev
 	.venv/bin/python -W error tests/core/fault_injection.py
+
+# Each public function of JAX, lifted and compared with itself; the table goes to docs/lift.md.
+coverage-lift: .venv/.dev
+	.venv/bin/python -m tests.lift.conformance
 
 # Housekeeping
 .PHONY: format pins clean

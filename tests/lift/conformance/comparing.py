@@ -34,9 +34,9 @@ def difference(expected: Sequence[Any], found: Sequence[Any], *, times: float = 
 def _difference(wanted: np.ndarray, given: np.ndarray, times: float) -> str | None:
     if (wanted.dtype, wanted.shape) != (given.dtype, given.shape):
         return f"{given.dtype}{list(given.shape)} instead of {wanted.dtype}{list(wanted.shape)}"
-    tolerance = _TOLERANCES.get(wanted.dtype.name)
-    if tolerance is None:
+    if wanted.dtype.kind in "iub" or wanted.dtype.name.startswith(("int", "uint")):
         return None if np.array_equal(wanted, given) else _example(wanted, given, wanted != given)
+    tolerance = _TOLERANCES.get(wanted.dtype.name, 0)
     if wanted.dtype.kind == "c":
         parts = ((wanted.real, given.real), (wanted.imag, given.imag))
     else:

@@ -1,4 +1,4 @@
-"""How jax.random and jax.nn.initializers are called: with raw keys, which modules take as arrays."""
+"""How jax.random and jax.nn.initializers are called: with raw keys, which are arrays."""
 
 from __future__ import annotations
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import jax
 
 from tests.lift.conformance.left_out import LEFT_OUT
 
@@ -24,13 +25,13 @@ def write(verdicts: Sequence[Verdict]) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    written = f"{_BEGIN}\n\n{summary(verdicts)}\n{_table(verdicts)}\n{_END}"
+    written = f"{_BEGIN}\n\n## Result\n\n{summary(verdicts)}\n{_table(verdicts)}\n{_END}"
     DOCUMENT.write_text(before + written + after, encoding="utf-8")
 
 
 def is_passed(verdict: Verdict) -> bool:
     """Returns whether a row is right in each of its cells."""
-    return all(cell == "pass" for cell in verdict.cells.values())
+    return not wrong_cells(verdict)
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
@@ -39,7 +40,7 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     passed = sum(map(is_passed, counted))
     left = len(LEFT_OUT) + len(verdicts) - len(counted)
     told = (
-        f"**{_percent(passed, len(counted))}** of the rows pass in every cell: {passed} of "
+        f"With JAX {jax.__version__} **{_percent(passed, len(counted))}** of the rows pass in every cell: {passed} of "
         f"{len(counted)}. {left} callables are left out; the last section says why."
     )
     lines = [
@@ -77,7 +78,7 @@ def _table(verdicts: Sequence[Verdict]) -> str:
 
 def _row(verdict: Verdict) -> str:
     cells = [_cell(_marks(verdict, column)) for column in _COLUMNS]
-    wrong = [f"{cell}: {why}" for cell, why in verdict.cells.items() if why != "pass"]
+    wrong = [f"{cell}: {why}" for cell, why in wrong_cells(verdict).items()]
     note = wrong[0].replace("|", "\\|")[:160] if wrong else ""
     return f"| `{verdict.name.removeprefix('jax.')}` | {' | '.join(cells)} | {note} |"
 
@@ -104,8 +105,3 @@ def _short(reason: str) -> str:
 def wrong_cells(verdict: Verdict) -> dict[str, str]:
     """Returns what is wrong with a row, by cell."""
     return {cell: why for cell, why in verdict.cells.items() if why != "pass"}
-
-
-def problems(verdicts: Sequence[Verdict]) -> Counter[str]:
-    """Returns how many cells fail for each reason."""
-    return Counter(why for v in verdicts for why in v.cells.values() if why != "pass")

@@ -11,7 +11,7 @@ from multiprocessing import connection
 from typing import Any, final
 
 _CONTEXT = multiprocessing.get_context("spawn")
-_ROWS_PER_PROCESS = 100
+_ROWS_PER_PROCESS = 200
 """Compiled code is never let go, so processes are replaced before they need gigabytes."""
 
 
