@@ -48,8 +48,6 @@ def sample(
     def contender(how: str) -> Callable[[], float]:
         def run() -> float:
             job = f"{verb}_{how}"
-            if size == LARGE:
-                run_fresh("touch_memory", 4000)
             outcome = run_fresh("one_gigabyte", job, weights_format, *size, folder)
             outcomes[how].append(outcome)
             keep(folder, job, weights_format)
@@ -60,6 +58,8 @@ def sample(
 
         return run
 
+    if size == LARGE:
+        run_fresh("touch_memory", 4000)
     interleave({how: contender(how) for how in outcomes}, rounds=rounds, warmups=0)
     return outcomes
 
