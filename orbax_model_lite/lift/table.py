@@ -25,6 +25,7 @@ from orbax_model_lite.lift import (
     scatter,
     shapes,
     sharding,
+    sorting,
     tuples,
 )
 from orbax_model_lite.lift.operation import Handler
@@ -49,6 +50,7 @@ _FILES: Final = (
     scatter,
     shapes,
     sharding,
+    sorting,
     tuples,
 )
 
