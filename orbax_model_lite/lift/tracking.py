@@ -165,7 +165,7 @@ def _slice_window(step: Step, starts: Sequence[Tracked]) -> Any:
 
 
 def _real_slice_window(step: Step, operands: Sequence[Tracked]) -> Any:
-    starts, limits, strides = map(_elements, operands)
+    starts, limits, strides = map(_elements, operands[:3])
     if starts is None or limits is None or strides is None or any(s != 1 for s in strides):
         return None
     try:
@@ -282,12 +282,12 @@ def fits(number: Affine, dtype: np.dtype) -> bool:
 
 
 def _compared(step: Step, operands: Sequence[Any]) -> Tracked:
-    x, y = (affine(element(operand)) for operand in operands)
     direction = _direction(step)
+    x, y = map(_affines, operands)
     try:
-        return np.array(COMPARISONS[direction](x, y))
+        return np.asarray(np.frompyfunc(COMPARISONS[direction], 2, 1)(x, y), bool)
     except (Undecided, jax.errors.InconclusiveDimensionOperation):
-        return Comparison(direction, x - y)
+        return Comparison(direction, x[()] - y[()]) if x.shape == () else None
 
 
 def _direction(step: Step) -> str:

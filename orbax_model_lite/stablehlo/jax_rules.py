@@ -28,14 +28,26 @@ LIBRARY_NAMESPACES: Final = (
 )
 
 PRIMITIVE_NAMES: Final = (
+    "bessel_i0e",
+    "bessel_i1e",
     "cholesky",
+    "cumlogsumexp",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "digamma",
     "eig",
     "eigh",
+    "erf_inv",
+    "erfc",
     "hessenberg",
     "householder_product",
     "igamma",
     "igamma_grad_a",
     "igammac",
+    "lgamma",
+    "logistic",
     "lu",
     "polygamma",
     "qr",
@@ -47,7 +59,11 @@ PRIMITIVE_NAMES: Final = (
     "tridiagonal_solve",
     "zeta",
 )
-"""Primitives that can be bound again, by name and static parameters."""
+"""Primitives that can be bound again, by name and static parameters.
+
+All have a derivative that the program they lower to does not have: a call of a foreign kernel, a
+loop, a reduction by an arbitrary function, or formulas that overflow where the result does not.
+"""
 
 LONGEST_PARAMETERS: Final = 4096
 """Characters in the text of a primitive's parameters."""
