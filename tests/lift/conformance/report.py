@@ -40,8 +40,9 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     passed = sum(map(is_passed, counted))
     left = len(LEFT_OUT) + len(verdicts) - len(counted)
     told = (
-        f"With JAX {jax.__version__} **{_percent(passed, len(counted))}** of the rows pass in every "
-        f"cell: {passed} of {len(counted)}. {left} callables are left out; the last section says why."
+        f"With JAX {jax.__version__}, **{_percent(passed, len(counted))}** of the rows pass in "
+        f"every cell: {passed} of {len(counted)}. {left} callables are left out; the last section "
+        "says why."
     )
     lines = [
         told,
