@@ -38,7 +38,7 @@ def dense_values(constant: ir.Operation, expected: TensorType) -> np.ndarray:
         if isinstance(attribute, ir.DenseElementsAttr):
             return np.asarray(attribute)
     # The printed operation, because the bindings refuse to give an attribute of complex numbers.
-    return _parse(constant.get_asm(enable_debug_info=False), expected)
+    return _parse(str(constant.get_asm(enable_debug_info=False)), expected)
 
 
 def resource_name(constant: ir.Operation) -> str | None:

@@ -18,7 +18,7 @@ _ALIGNMENT_DIGITS = 8
 
 def resources(module: ir.Module) -> dict[str, bytes]:
     """Returns the bytes of each resource of a module, by name."""
-    printed = module.operation.get_asm(enable_debug_info=False)
+    printed = str(module.operation.get_asm(enable_debug_info=False))
     start = printed.rfind(_TAIL)
     blobs = _BLOB.finditer(printed, start) if start >= 0 else ()
     return {blob[1].strip('"'): bytes.fromhex(blob[2][_ALIGNMENT_DIGITS:]) for blob in blobs}
