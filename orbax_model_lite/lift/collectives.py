@@ -9,6 +9,7 @@ from typing import Final
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
 
+_ASYNCHRONOUS = "an asynchronous computation of a compiler"
 _COLLECTIVE = "a collective, which is bound to its mesh"
 _DEVICE = "a device's own number, which is bound to its mesh"
 _HOST = "communication with a host or another program"
@@ -29,6 +30,8 @@ _REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "stablehlo.all_gather": _COLLECTIVE,
         "stablehlo.all_reduce": _COLLECTIVE,
         "stablehlo.all_to_all": _COLLECTIVE,
+        "stablehlo.async_done": _ASYNCHRONOUS,
+        "stablehlo.async_start": _ASYNCHRONOUS,
         "stablehlo.collective_broadcast": _COLLECTIVE,
         "stablehlo.collective_permute": _COLLECTIVE,
         "stablehlo.cross-replica-sum": _COLLECTIVE,

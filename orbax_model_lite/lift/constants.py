@@ -41,4 +41,7 @@ def _values(operation: Operation, expected: TensorType) -> np.ndarray:
     return flat.reshape(expected.static_shape)
 
 
-OPERATIONS: Final[Mapping[str, Handler]] = {"stablehlo.constant": Handler(_constant)}
+OPERATIONS: Final[Mapping[str, Handler]] = {
+    "sdy.constant": Handler(_constant),
+    "stablehlo.constant": Handler(_constant),
+}

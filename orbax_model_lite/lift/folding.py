@@ -120,6 +120,7 @@ _ELEMENTWISE: Final[dict[str, Callable[..., Any]]] = {
     "stablehlo.abs": _absolute,
     "stablehlo.add": operator.add,
     "stablehlo.and": operator.and_,
+    "stablehlo.clamp": lambda low, x, high: low if x < low else high if x > high else x,
     "stablehlo.convert": lambda x: x,
     "stablehlo.divide": _divide,
     "stablehlo.maximum": _maximum,

@@ -91,6 +91,7 @@ def _named_computation(operation: Operation) -> Runner:
 
 OPERATIONS: Final[Mapping[str, Handler]] = {
     "sdy.data_flow_edge": Handler(lambda operation: _identity, keeps_known=True),
+    "sdy.func_data_flow_edge": Handler(lambda operation: _identity, keeps_known=True),
     "sdy.named_computation": Handler(_named_computation, keeps_known=True),
     "sdy.propagation_barrier": Handler(lambda operation: _identity, keeps_known=True),
     "sdy.reshard": Handler(_constraint),

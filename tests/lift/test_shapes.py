@@ -169,6 +169,19 @@ def test_a_window_of_symbolic_size_starts_where_data_says(start):
     require_same_symbolically(window, ["b, 4", ""], arguments)
 
 
+def test_a_window_of_symbolic_size_at_a_known_start_is_a_slice():
+    spec = jax.ShapeDtypeStruct(jax.export.symbolic_shape("b, 4"), np.float32)
+
+    def window(x):
+        return lax.dynamic_slice(x, (np.int32(1), np.int32(7)), (x.shape[0] - 1, 2))
+
+    exported = jax.export.export(jax.jit(window))(spec)
+    lifted = lift_module(bytes(exported.mlir_module_serialized))
+    x = drawn(5, 4)
+    assert [equation.primitive.name for equation in jax.make_jaxpr(lifted)(x).eqns] == ["slice"]
+    np.testing.assert_array_equal(lifted(x)[0], x[1:, 2:])
+
+
 def test_a_window_of_symbolic_size_has_a_derivative():
     def window(x, i):
         return (lax.dynamic_slice(x, (i, 0), (x.shape[0] - 1, 2)) ** 2).sum()
