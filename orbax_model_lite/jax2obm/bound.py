@@ -14,18 +14,15 @@ from typing import Any, final
 import jax
 import jax.export
 import jax.numpy as jnp
-import numpy as np
 
-from orbax_model_lite.core.dtype import DType
-from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
 from orbax_model_lite.jax2obm.placing import Placing
 from orbax_model_lite.jax2obm.rows import row_of
-from orbax_model_lite.jaxtypes import keys
 from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
+from orbax_model_lite.jaxtypes.leaves import to_logical, to_physical
 
 MOST_VARIANTS = 512
 """Trees and shapes that one function keeps compiled; at the next one all are let go."""
@@ -184,11 +181,11 @@ class Bound:
 
     def flat_call(self, *flat: Any) -> tuple[Any, ...]:
         """Returns flat logical outputs for flat logical inputs, while JAX traces."""
-        physical = [_to_physical(spec, leaf) for spec, leaf in zip(self._inputs, flat, strict=True)]
+        physical = [to_physical(spec, leaf) for spec, leaf in zip(self._inputs, flat, strict=True)]
         results = self._flat(*(physical[i] for i in self._taken))
         where = f"function {self.parameters.function_name!r}, output"
         pairs = zip(self._outputs, results, strict=True)
-        return tuple(_to_logical(spec, leaf, where) for spec, leaf in pairs)
+        return tuple(to_logical(spec, leaf, where) for spec, leaf in pairs)
 
     def _traced(self, *args: Any, **kwargs: Any) -> Tree:
         flat = self.parameters.require(args, kwargs)
@@ -275,20 +272,3 @@ class Bound:
         if found is error:
             raise error
         raise found from (None if isinstance(found, SignatureMismatchError) else error)
-
-
-def _to_physical(spec: Any, leaf: Any) -> Any:
-    """Returns what the module takes for a leaf: the words of a key, false for float0."""
-    if isinstance(spec, Spec) and spec.dtype is DType.FLOAT0:
-        # Of a key there may be words here, which a cotangent has not.
-        rank = len(spec.shape or ())
-        return jnp.zeros(spec.shape if spec.is_static else leaf.shape[:rank], jnp.bool_)
-    if keys.is_key(leaf.dtype):
-        return jax.random.key_data(leaf)
-    return leaf
-
-
-def _to_logical(spec: Any, leaf: Any, where: str) -> Any:
-    if spec.dtype is DType.FLOAT0:
-        return np.zeros(leaf.shape, jax.dtypes.float0)
-    return keys.wrap(leaf, spec.logical, where) if spec.logical else leaf

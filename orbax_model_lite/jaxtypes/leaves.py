@@ -19,13 +19,15 @@ from orbax_model_lite.jaxtypes import keys
 def to_physical(spec: Any, leaf: Any) -> Any:
     """Returns what the module takes for a leaf: the words of a key, false for float0."""
     if isinstance(spec, Spec) and spec.dtype is DType.FLOAT0:
-        return jnp.zeros(spec.shape if spec.is_static else leaf.shape, jnp.bool_)
+        # Of a key there may be words here, which a cotangent has not.
+        rank = len(spec.shape or ())
+        return jnp.zeros(spec.shape if spec.is_static else leaf.shape[:rank], jnp.bool_)
     if keys.is_key(leaf.dtype):
         return jax.random.key_data(leaf)
     return leaf
 
 
-def to_logical(spec: Spec, leaf: Any, where: str) -> Any:
+def to_logical(spec: Any, leaf: Any, where: str) -> Any:
     """Returns what the caller gets for a result: a typed key for its words, float0 for false.
 
     Raises:
