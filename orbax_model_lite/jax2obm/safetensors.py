@@ -7,6 +7,7 @@ read and written here. Headers are checked as strictly as the library checks the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import mmap
@@ -14,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, BinaryIO, Final, final
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.errors import InvalidBundleError, StorageError
 from orbax_model_lite.jax2obm import buffers, stored
-from orbax_model_lite.jax2obm.buffers import Index
+from orbax_model_lite.jax2obm.buffers import Index, whole
 from orbax_model_lite.jax2obm.stored import StoredArray
 
 _METADATA: Final = "__metadata__"
@@ -159,12 +160,17 @@ class SafeTensorsReader:
         """
         self._where = f"SafeTensors file {str(path)!r}"
         self._is_mapped = content is None
+        self._file: BinaryIO | None = None
         self._bytes = self._mapped(path) if content is None else content
-        if len(self._bytes) < 8:
-            raise self._damaged("at least 8 bytes", f"{len(self._bytes)}")
-        self._entries, metadata = self._checked_header()
-        record = metadata.get(stored.RECORD_KEY)
-        self._tree = self._flat_tree() if record is None else self._recorded_tree(record)
+        try:
+            if len(self._bytes) < 8:
+                raise self._damaged("at least 8 bytes", f"{len(self._bytes)}")
+            self._entries, metadata = self._checked_header()
+            record = metadata.get(stored.RECORD_KEY)
+            self._tree = self._flat_tree() if record is None else self._recorded_tree(record)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def tree(self) -> Tree:
@@ -203,17 +209,38 @@ class SafeTensorsReader:
         view = self.view(array)
         if dtype is None and not self._is_mapped and view.flags.aligned:
             return [view[index] for index in indices]
+        if dtype is None and self._file is not None and list(indices) == [whole(view.shape)]:
+            return [self._copied(self._file, array, where)]
         return [buffers.copied(view[index], dtype, where) for index in indices]
 
     def close(self) -> None:
         """Lets go of the file; views that were handed out keep it mapped."""
         self._bytes = np.zeros(0, np.uint8)
+        if self._file is not None:
+            self._file.close()
+
+    def _copied(self, file: BinaryIO, array: StoredArray, where: str) -> np.ndarray:
+        """Returns a whole array read into a buffer: half the page faults of a copy of the view."""
+        entry = self._entries[array.name or ""]
+        target = buffers.empty((entry.end - entry.begin,), np.dtype(np.uint8), where)
+        rest, begin = target.data, entry.begin
+        with storage_errors("reading", Path(file.name)):
+            while rest:
+                count = os.preadv(file.fileno(), [rest], begin)
+                if not count:
+                    raise self._damaged(f"{len(self._bytes)} bytes", f"{begin}")
+                rest, begin = rest[count:], begin + count
+        return array.from_stored(target.view(array.stored_dtype.numpy).reshape(entry.shape))
 
     def _mapped(self, path: Path) -> np.ndarray:
-        with storage_errors("reading", path), path.open("rb") as file:
+        with storage_errors("reading", path), contextlib.ExitStack() as stack:
+            file = stack.enter_context(path.open("rb", buffering=0))
             # An empty file cannot be mapped.
             if os.fstat(file.fileno()).st_size == 0:
                 return np.zeros(0, np.uint8)
+            if hasattr(os, "preadv"):
+                self._file = file
+                stack.pop_all()
             return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
 
     def _checked_header(self) -> tuple[dict[str, _Entry], Mapping[str, Any]]:
