@@ -2,7 +2,7 @@
 
 Saving against the weights writer, fsync and jax.export; loading against the weights reader. Every
 sample is a fresh process that times itself, imports excluded; its peak memory is compared too.
-Takes about three minutes, and says how far it is.
+Takes about three minutes where nothing else runs, and says how far it is.
 """
 
 from __future__ import annotations
