@@ -218,15 +218,20 @@ _COMBINE: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 def is_identity(name: str, value: np.ndarray | None) -> bool:
     """Returns whether a constant changes nothing as an operand of a combiner, to the bit."""
-    if value is None or name not in _IDENTITIES:
-        return False
-    identity = _IDENTITIES[name](value.dtype)
-    if identity is None:
+    identity = None if value is None else identity_of(name, value.dtype)
+    if value is None or identity is None:
         return False
     return value.tobytes() == np.asarray(identity).astype(value.dtype).tobytes()
 
 
+def identity_of(name: str, dtype: np.dtype) -> Any:
+    """Returns the number that changes nothing in a combiner; None if there is none."""
+    return _IDENTITIES[name](dtype) if name in _IDENTITIES else None
+
+
 def _lowest(dtype: np.dtype) -> Any:
+    if dtype == np.bool_:
+        return False
     if jnp.issubdtype(dtype, jnp.integer):
         return jnp.iinfo(dtype).min
     if not jnp.issubdtype(dtype, jnp.floating):
@@ -235,6 +240,8 @@ def _lowest(dtype: np.dtype) -> Any:
 
 
 def _highest(dtype: np.dtype) -> Any:
+    if dtype == np.bool_:
+        return True
     if jnp.issubdtype(dtype, jnp.integer):
         return jnp.iinfo(dtype).max
     if not jnp.issubdtype(dtype, jnp.floating):

@@ -17,7 +17,7 @@ import numpy as np
 from jaxlib.mlir import ir
 
 from orbax_model_lite.errors import SignatureMismatchError
-from orbax_model_lite.lift import lapack, topk
+from orbax_model_lite.lift import lapack, linalg, topk, windows
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.sharding import sharding_call
@@ -159,7 +159,7 @@ def _allocate(operation: Operation) -> Runner:
     return lambda: np.zeros(expected.static_shape, expected.dtype)
 
 
-_COMPILER: Final[Mapping[str, Handler]] = {
+_COMPILER: Final[dict[str, Handler]] = {
     "AllocateBuffer": Handler(_allocate),
     "Sharding": Handler(sharding_call),
     "annotate_device_placement": Handler(_identity),
@@ -169,8 +169,10 @@ _COMPILER: Final[Mapping[str, Handler]] = {
     "xla.sdy.ShardingGroup": Handler(_nothing, keeps_known=True),
 }
 
+_FILES: Final = (lapack, linalg, topk, windows)
+
 TARGETS: Final[Mapping[str, Handler]] = MappingProxyType(
-    {**_COMPILER, **lapack.CUSTOM_CALLS, **topk.CUSTOM_CALLS},
+    _COMPILER | {name: found for file in _FILES for name, found in file.CUSTOM_CALLS.items()}
 )
 
 OPERATIONS: Final[Mapping[str, Handler]] = {

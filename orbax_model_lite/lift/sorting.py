@@ -79,7 +79,7 @@ def _own_keys(keys: Sequence[Key], dtypes: Sequence[np.dtype]) -> list[int] | No
 
 
 def _key_array(key: Key, operand: Any) -> Any:
-    """Returns an array that is in the order of the key where `lax.sort` puts it in ascending order."""
+    """Returns an array that `lax.sort` puts in the order of the key."""
     value = operand
     if key.part:
         value = lax.real(operand) if key.part == "real" else lax.imag(operand)

@@ -21,12 +21,16 @@ from orbax_model_lite.lift import (
     dynamic,
     elementwise,
     gather,
+    linalg,
+    normalization,
     reductions,
     scatter,
+    select_and_scatter,
     shapes,
     sharding,
     sorting,
     tuples,
+    windows,
 )
 from orbax_model_lite.lift.operation import Handler
 from orbax_model_lite.lift.problems import NotLiftable
@@ -46,12 +50,16 @@ _FILES: Final = (
     dynamic,
     elementwise,
     gather,
+    linalg,
+    normalization,
     reductions,
     scatter,
+    select_and_scatter,
     shapes,
     sharding,
     sorting,
     tuples,
+    windows,
 )
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
