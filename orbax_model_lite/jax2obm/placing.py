@@ -57,7 +57,7 @@ class Placing:
         free = PartitionSpec(*[PartitionSpec.UNCONSTRAINED] * leaf.ndim)
         return _constrained(leaf, NamedSharding(self.mesh, free))
 
-    def settled(self, results: Sequence[jax.Array], *, is_tied: bool) -> tuple[jax.Array, ...]:
+    def settled(self, results: Any, *, is_tied: bool) -> tuple[jax.Array, ...]:
         """Returns traced results as the caller gets them.
 
         Args:
@@ -68,9 +68,7 @@ class Placing:
             results = [self.on_mesh(leaf) for leaf in results]
         wanted = self.outputs or (None,) * len(results)
         return tuple(
-            leaf
-            if sharding is None or fitted(sharding, leaf.shape) is sharding
-            else _constrained(leaf, fitted(sharding, leaf.shape))
+            leaf if sharding is None else _constrained(leaf, fitted(sharding, leaf.shape))
             for leaf, sharding in zip(results, wanted, strict=True)
         )
 
@@ -100,6 +98,12 @@ def fitted_spec(
         _fitted_entry(entry, size, sizes) for entry, size in zip(entries, shape, strict=False)
     )
     return spec if found == tuple(entries)[: len(found)] else PartitionSpec(*found)
+
+
+def is_static(sharding: NamedSharding, shape: Sequence[Any]) -> bool:
+    """Whether a sharding splits no dimension whose size is not a number."""
+    pairs = zip(sharding.spec.partitions, shape, strict=False)
+    return all(entry is None or isinstance(size, int) for entry, size in pairs)
 
 
 def _fitted_entry(entry: Any, size: Any, sizes: Mapping[str, int]) -> Any:

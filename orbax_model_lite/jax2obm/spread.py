@@ -15,9 +15,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.function import JaxInfo, ShloFunction
+from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.jax2obm import meshes, targets
-from orbax_model_lite.jax2obm.placing import Placing, Shardings
+from orbax_model_lite.jax2obm.placing import Placing, Shardings, is_static
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 from orbax_model_lite.jaxtypes.shardings import MeshAxes
 
@@ -51,7 +52,20 @@ class Spread:
     @property
     def shardings(self) -> tuple[Shardings, Shardings] | None:
         """Of all inputs and outputs, for `rebuild`; None where the module has none."""
-        return (self.inputs, self.outputs) if self.own and self.mesh.size > 1 else None
+        if not self.own or self.mesh.size == 1:
+            return None
+        if self._is_own_mesh:
+            return self.inputs, self.outputs
+        # JAX wants to know that a symbolic size divides. The call knows the size and splits then.
+        signature = self.function.signature
+        return _static(signature.input_leaves, self.inputs), _static(
+            signature.output_leaves, self.outputs
+        )
+
+    @property
+    def _is_own_mesh(self) -> bool:
+        sizes = [(str(name), size) for name, size in self.mesh.shape.items()]
+        return sizes == [(axis.name, axis.size) for axis in self.own]
 
     @property
     def device(self) -> Any:
@@ -79,15 +93,23 @@ class Spread:
         Raises:
           UnsupportedError: If the module runs on its own mesh only.
         """
-        sizes = {str(name): size for name, size in self.mesh.shape.items()}
-        is_same = list(sizes.items()) == [(axis.name, axis.size) for axis in self.own]
-        if is_same or not self.own:
+        if self._is_own_mesh or not self.own:
             return self.function, module
         # Only another mesh needs it, and it brings MLIR's bindings along.
         from orbax_model_lite.stablehlo.remeshing import remeshed
 
+        sizes = {str(name): size for name, size in self.mesh.shape.items()}
         info = replace(self.function.jax or JaxInfo(), device_count=self.mesh.size)
         return replace(self.function, jax=info), remeshed(module, sizes, where=where)
+
+
+def _static(found: Sequence[Leaf], shardings: Shardings) -> Shardings:
+    """Returns shardings, those left out that split a symbolic dimension."""
+    shapes = [(leaf.shape if isinstance(leaf, Spec) else None) or () for leaf in found]
+    return [
+        sharding if sharding is not None and is_static(sharding, shape) else None
+        for sharding, shape in zip(shardings, shapes, strict=True)
+    ]
 
 
 def spread(

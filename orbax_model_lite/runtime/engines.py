@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, final
 from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.function import ConcreteFunction
+from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
 from orbax_model_lite.errors import UnsupportedError
 
 _TABLE: Final[Mapping[str, str]] = {
@@ -60,18 +60,38 @@ class Engines:
           UnsupportedError: If no engine knows the MIME type.
           MissingDependencyError: If the engine's framework is not installed.
         """
+        with self._lock:
+            return self._engine(name, function).bind(function, name=name)
+
+    def weights_shardings(self, name: str, function: ShloFunction) -> Any:
+        """Returns how the first argument of a function is split, as a plain tree of shardings.
+
+        None where it is not split.
+
+        Args:
+          name: Of the function.
+          function: StableHLO.
+
+        Raises:
+          InvalidBundleError: If its records contradict each other.
+          UnsupportedError: If it cannot run on the devices that were asked for.
+        """
+        with self._lock:
+            engine: Any = self._engine(name, function)
+        return engine.weights_shardings(function, name=name)
+
+    def _engine(self, name: str, function: ConcreteFunction) -> Engine:
         mime = layout.canonical_mime_type(function.mime_type)
         if mime not in _TABLE:
             raise UnsupportedError(
                 f"function {name!r}: expected a body of type {' or '.join(sorted(_TABLE))}; "
                 f"found {function.mime_type!r}; run it with the tool that wrote it"
             )
-        with self._lock:
-            if mime not in self._made:
-                make = _lazy.load(_TABLE[mime], purpose=f"running function {name!r}")
-                placement = self._placement if mime in _TAKES_PLACEMENT else {}
-                self._made[mime] = make(self._bundle, **placement)
-            return self._made[mime].bind(function, name=name)
+        if mime not in self._made:
+            make = _lazy.load(_TABLE[mime], purpose=f"running function {name!r}")
+            placement = self._placement if mime in _TAKES_PLACEMENT else {}
+            self._made[mime] = make(self._bundle, **placement)
+        return self._made[mime]
 
     def bind_weights(
         self, name: str, function: ConcreteFunction, call: Callable[..., Any], weights: Any

@@ -30,6 +30,7 @@ from orbax_model_lite.runtime import trust as gates
 from orbax_model_lite.runtime.engines import Engines
 from orbax_model_lite.runtime.pipeline import BoundPipeline
 from orbax_model_lite.runtime.polymorphic import PolymorphicCallable
+from orbax_model_lite.runtime.splitting import weights_shardings
 from orbax_model_lite.runtime.trust import Trust
 from orbax_model_lite.runtime.weights import Weights
 
@@ -103,6 +104,7 @@ class Model:
         self._trust = trust
         self._weights = weights
         self._engines = engines
+        weights.split_like(functools.partial(weights_shardings, bundle, orchestration, engines))
         self._is_saved_model_checked = False
         self._is_closed = False
         self._matched: dict[Stage, Any] = {}

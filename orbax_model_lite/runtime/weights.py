@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, final
 
 from orbax_model_lite import _lazy
@@ -46,7 +46,17 @@ class Weights:
         self._read: dict[str, Any] = {}
         self._parts: dict[str, dict[str, Any]] = {}
         self._ahead: dict[str, Any] = {}
+        self._shardings: Callable[[str], Any] | None = None
         self._lock = threading.RLock()
+
+    def split_like(self, shardings: Callable[[str], Any]) -> None:
+        """Splits values that are read from now on.
+
+        Args:
+          shardings: Gives for the name of a value the sharding of each array, as a plain tree, or
+            None.
+        """
+        self._shardings = shardings
 
     @contextlib.contextmanager
     def reading_ahead(self, names: Iterable[str]) -> Iterator[None]:
@@ -190,10 +200,13 @@ class Weights:
             "orbax_model_lite.jax2obm.loading", purpose=f"reading weights {name!r}"
         )
         path = self._bundle.resolve(data)
+        options = dict(self._options)
+        if self._shardings is not None and options["to"] == "device":
+            options["shardings"] = self._shardings(name)
         ahead = self._ahead.pop(name, None)
         if ahead is not None:
-            return loading.load_from(ahead.source, f"weights {str(path)!r}", **self._options)
-        return loading.load_weights(path, data.mime_type, **choice, **self._options)
+            return loading.load_from(ahead.source, f"weights {str(path)!r}", **options)
+        return loading.load_weights(path, data.mime_type, **choice, **options)
 
 
 def _names_data(found: Object) -> bool:
