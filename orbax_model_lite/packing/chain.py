@@ -48,6 +48,7 @@ class Chain:
     Attributes:
       weights: The author's weights, or specs of them; None without weights.
       convert: Turns a JAX callable into a function of the format.
+      tf_options: How TensorFlow functions become functions of the format.
       vjp_order: How many VJPs go with each model function.
       functions: Converted functions by object name.
       callables: The author's callables by object name.
@@ -57,6 +58,7 @@ class Chain:
 
     weights: Any
     convert: Callable[..., ConcreteFunction]
+    tf_options: Mapping[str, Any] = field(default_factory=dict)
     vjp_order: int = 0
     functions: dict[str, ConcreteFunction] = field(default_factory=dict)
     callables: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -142,7 +144,7 @@ class _Walk:
                 return name, self.chain.functions[name]
         name = self.chain.free_name(wanted)
         convert = _lazy.load("orbax_model_lite.tf2obm:convert_function")
-        converted = convert(name, function)
+        converted = convert(name, function, **self.chain.tf_options)
         self.chain.tensorflow.append(name)
         self.chain.functions[name] = converted
         self.chain.callables[name] = function

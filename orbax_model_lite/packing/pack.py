@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata as installed
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, TypeAlias, final
 
 import jax
 
@@ -43,6 +43,10 @@ from orbax_model_lite.packing.weights import WeightsFormat, WeightsSource
 _FRAMEWORKS = ("jax", "jaxlib", "orbax-checkpoint", "safetensors", "numpy", "protobuf")
 
 
+Lower: TypeAlias = Literal["auto", "always", "never"]
+"""Whether TensorFlow processors are stored as StableHLO too; see `pack`."""
+
+
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packed:
@@ -73,6 +77,7 @@ def pack(
     constraints: Sequence[str] = (),
     specializations: Sequence[Mapping[str, int]] = (),
     vjp_order: int = 0,
+    lower_tf: Lower = "auto",
     weights_format: WeightsFormat | None = None,
     trackable_resources: Any = None,
     examples: Any = None,
@@ -106,6 +111,9 @@ def pack(
         have the symbol are also written with that size fixed. A call takes the most precise one.
       vjp_order: How often the loaded model functions can be differentiated in reverse without lift;
         so many VJPs are stored with each, as private functions.
+      lower_tf: Whether TensorFlow processors are stored as StableHLO too, so that the bundle runs
+        without TensorFlow. "auto": those that compile, stay the same at three batch sizes and add
+        little; the bundle says of the others why not. "always" raises for these. "never".
       weights_format: "orbax", or "safetensors", which is faster and gives the same bytes for the
         same weights. None keeps the format of a checkpoint, and is "orbax" for a pytree.
       trackable_resources: A `tf.Module` (or any trackable) that holds the variables, tables and
@@ -119,6 +127,8 @@ def pack(
 
     Raises:
       InvalidModelError: If functions, weights and wires do not fit together.
+      UnsupportedError: If `lower_tf="always"` and a processor has no StableHLO form; names the
+        operation that stopped it.
       BundleExistsError: If `target` exists and may not be replaced.
       StorageError: If the file system refuses.
 
@@ -139,6 +149,7 @@ def pack(
             constraints=constraints,
             allow_large_constants=allow_large_constants,
         ),
+        tf_options={"lower": lower_tf, "platforms": platforms},
         vjp_order=vjp_order,
     )
     own = PipelineSpec(

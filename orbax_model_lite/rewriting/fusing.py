@@ -8,7 +8,7 @@ from typing import Any
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.function import PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction, ShloFunction
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.core.value import Object
@@ -61,6 +61,8 @@ def fused(bundle: Bundle, name: str, pipeline: Pipeline) -> tuple[dict[str, Obje
 
 
 def _function(found: Object, stage: Stage, where: str) -> ShloFunction:
+    if isinstance(found, OpaqueFunction) and found.lowering and found.lowering.function:
+        found = found.lowering.function
     if isinstance(found, ShloFunction):
         return found
     is_choice = isinstance(found, PolymorphicFunction)

@@ -7,13 +7,15 @@ from typing import Any
 
 from orbax_model_lite import _lazy
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.function import PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction, ShloFunction
 from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.runtime.polymorphic import PolymorphicCallable
 
 
 def lifted(bundle: Bundle, name: str, **options: Any) -> Callable[..., Any]:
     """Returns a StableHLO function as JAX code; of a polymorphic one, the arguments choose.
+
+    A TensorFlow function is lifted by its StableHLO form.
 
     Args:
       bundle: Whose function it is.
@@ -34,6 +36,8 @@ def lifted(bundle: Bundle, name: str, **options: Any) -> Callable[..., Any]:
         return lift_function(function, name=name, read=bundle.read_bytes, **options)
 
     found = bundle.objects[name]
+    if isinstance(found, OpaqueFunction) and found.lowering and found.lowering.function:
+        found = found.lowering.function
     if not isinstance(found, PolymorphicFunction):
         return lift(found)
     variants = [lift(function) for function in found.functions]

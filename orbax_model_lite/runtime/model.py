@@ -22,12 +22,14 @@ from orbax_model_lite.errors import InvalidBundleError, unknown_name
 from orbax_model_lite.orchestration import (
     Orchestration,
     Stage,
+    parameter_names,
     plan,
     stage_interfaces,
 )
 from orbax_model_lite.runtime import changes, lifting
 from orbax_model_lite.runtime import trust as gates
 from orbax_model_lite.runtime.engines import Engines
+from orbax_model_lite.runtime.forms import LoweredCallable
 from orbax_model_lite.runtime.pipeline import BoundPipeline
 from orbax_model_lite.runtime.polymorphic import PolymorphicCallable
 from orbax_model_lite.runtime.splitting import weights_shardings
@@ -339,6 +341,10 @@ class Model:
             concrete = functools.cache(lambda i: self._bind_concrete(name, found.functions[i]))
             return PolymorphicCallable(name, [f.signature for f in found.functions], concrete)
         assert isinstance(found, ConcreteFunction)
+        if isinstance(found, OpaqueFunction) and found.lowering and found.lowering.function:
+            names = parameter_names(found, self.bundle.read_bytes)
+            bind = functools.partial(self._bind_concrete, name)
+            return LoweredCallable(name, found, bind, names)
         return self._bind_concrete(name, found)
 
     def _bind_concrete(self, name: str, function: ConcreteFunction) -> Callable[..., Any]:

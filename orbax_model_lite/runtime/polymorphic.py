@@ -43,11 +43,14 @@ class PolymorphicCallable:
         return self._bind(self.choose(*args, **kwargs))(*args, **kwargs)
 
     def choose(self, *args: Any, **kwargs: Any) -> int:
-        """Returns the index of the concrete function that takes the arguments."""
-        given = (args, kwargs)
-        for i in self._order:
-            if _takes(self._signatures[i], given):
-                return i
+        """Returns the index of the concrete function that takes the arguments.
+
+        Raises:
+          SignatureMismatchError: If none does; the message lists them.
+        """
+        index = self.find(*args, **kwargs)
+        if index is not None:
+            return index
         found = ", ".join(
             [format_tree(_specs(arg)) for arg in args]
             + [f"{name}={format_tree(_specs(arg))}" for name, arg in kwargs.items()]
@@ -57,6 +60,14 @@ class PolymorphicCallable:
             f"polymorphic function {self._name!r}: expected arguments for one of\n{variants}\n"
             f"found ({found})"
         )
+
+    def find(self, *args: Any, **kwargs: Any) -> int | None:
+        """Returns the index of the concrete function that takes the arguments; None for none."""
+        given = (args, kwargs)
+        for i in self._order:
+            if _takes(self._signatures[i], given):
+                return i
+        return None
 
 
 def _openness(signature: Signature) -> tuple[int, int]:

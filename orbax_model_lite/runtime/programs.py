@@ -8,8 +8,9 @@ from dataclasses import fields
 from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.function import PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.module_facts import ModuleFacts
+from orbax_model_lite.core.references import concrete_functions
 from orbax_model_lite.core.report import Finding
 
 
@@ -24,27 +25,24 @@ def check_programs(bundle: Bundle) -> list[Finding]:
     """
     compute = _lazy.load("orbax_model_lite.stablehlo.facts:facts", purpose="checking programs")
     findings = []
-    for name, function in _modules(bundle):
+    for where, function in _modules(bundle):
         supplemental = function.supplementals.get(layout.KEY_MODULE_FACTS)
         if supplemental is None:
             continue
         recorded = ModuleFacts.from_payload(bundle.read_bytes(supplemental.data))
-        found = compute(bundle.read_bytes(function.module), where=f"function {name!r}")
+        found = compute(bundle.read_bytes(function.module), where=where)
         for key in (field.name for field in fields(ModuleFacts)):
             if getattr(recorded, key) != getattr(found, key):
                 message = (
                     f"recorded facts: expected {key} {getattr(found, key)!r} as in the module; "
                     f"found {getattr(recorded, key)!r}; do not trust the record, save it again"
                 )
-                findings.append(
-                    Finding(severity="error", where=f"function {name!r}", message=message)
-                )
+                findings.append(Finding(severity="error", where=where, message=message))
     return findings
 
 
 def _modules(bundle: Bundle) -> Iterator[tuple[str, ShloFunction]]:
     for name, found in bundle.functions.items():
-        variants = found.functions if isinstance(found, PolymorphicFunction) else (found,)
-        for function in variants:
+        for where, function in concrete_functions(name, found):
             if isinstance(function, ShloFunction):
-                yield name, function
+                yield where, function

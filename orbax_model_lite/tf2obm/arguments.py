@@ -11,6 +11,7 @@ from typing import Any, final
 import numpy as np
 import tensorflow as tf
 
+from orbax_model_lite.core.arguments import flatten_up_to, numbers
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.signature import Signature, format_tree
 from orbax_model_lite.core.spec import Shape, Spec
@@ -135,46 +136,6 @@ class _Slot:
         return found
 
 
-def flatten_up_to(expected: Tree, value: Any, path: Path, found: list[Any]) -> None:
-    """Adds the parts of a value where the expected tree has leaves; lists may be such leaves.
-
-    Args:
-      expected: A plain tree.
-      value: What should have its containers; a list is as good as a tuple.
-      path: Of the value, for the message.
-      found: Is added to, in flatten order.
-
-    Raises:
-      SignatureMismatchError: If it has other containers.
-    """
-    if isinstance(expected, dict):
-        if not isinstance(value, Mapping) or set(value) != set(expected):
-            raise _other_tree(expected, value, path)
-        for key in sorted(expected):
-            flatten_up_to(expected[key], value[key], (*path, key), found)
-    elif isinstance(expected, (tuple, list)):
-        if not isinstance(value, (tuple, list)) or len(value) != len(expected):
-            raise _other_tree(expected, value, path)
-        for index, (below, part) in enumerate(zip(expected, value, strict=True)):
-            flatten_up_to(below, part, (*path, index), found)
-    elif expected is not None:
-        found.append(value)
-    elif value is not None:
-        raise _other_tree(expected, value, path)
-
-
-def _other_tree(expected: Tree, value: Any, path: Path) -> SignatureMismatchError:
-    if isinstance(value, Mapping):
-        have = f"a dict with keys {', '.join(map(str, value))}"
-    elif isinstance(value, (tuple, list)):
-        have = f"a {type(value).__name__} of {len(value)}"
-    else:
-        have = "None" if value is None else f"a {type(value).__name__}"
-    return SignatureMismatchError(
-        f"input {format_path(path)!r}: expected {format_tree(expected)}; found {have}"
-    )
-
-
 def to_tensor(value: Any, spec: Spec) -> Any:
     """Returns a value as a tensor of the spec's dtype.
 
@@ -194,7 +155,7 @@ def to_tensor(value: Any, spec: Spec) -> Any:
         _require_fit(spec, value.dtype.name, shape)
         return value
     try:
-        array = _text(value) if spec.dtype is DType.STRING else _numbers(value, spec.dtype)
+        array = _text(value) if spec.dtype is DType.STRING else numbers(value, spec.dtype)
         name = DType.from_numpy(array.dtype).value
     except (TypeError, ValueError, OverflowError, UnsupportedError) as e:
         raise SignatureMismatchError(f"expected {spec}; found {value!r:.60}") from e
@@ -218,28 +179,6 @@ def _text(value: Any) -> np.ndarray:
     if array.dtype.kind == "O" and not all(isinstance(x, (bytes, str)) for x in array.flat):
         raise TypeError("an element is neither bytes nor text")
     return array
-
-
-def _numbers(value: Any, dtype: DType) -> np.ndarray:
-    """Returns an array; Python numbers and lists of them become the expected dtype if they fit."""
-    array = np.asarray(value)
-    if hasattr(value, "dtype") or dtype is DType.UNSPECIFIED:
-        return array
-    if array.size and array.dtype.kind not in _kinds_that_fit(dtype):
-        return array
-    # NumPy refuses Python integers that are out of range, but does not know the narrow types.
-    cast = np.asarray(value, dtype=dtype.numpy)
-    if array.dtype.kind in "iu" and not np.array_equal(cast.astype(array.dtype), array):
-        raise OverflowError(f"out of the range of {dtype.value}")
-    return cast
-
-
-def _kinds_that_fit(dtype: DType) -> str:
-    if dtype is DType.BOOL:
-        return "b"
-    if dtype.value.startswith(("int", "uint")):
-        return "iu"
-    return "iufc" if dtype.value.startswith("complex") else "iuf"
 
 
 def _require_fit(spec: Spec, dtype: str, shape: Shape) -> None:

@@ -14,12 +14,13 @@ from typing import Any, TypeAlias, final
 import numpy as np
 import tensorflow as tf
 
+from orbax_model_lite.core.arguments import flatten_up_to
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, map_leaves
 from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError
-from orbax_model_lite.tf2obm.arguments import flatten_up_to, to_tensor
+from orbax_model_lite.tf2obm.arguments import to_tensor
 from orbax_model_lite.tf2obm.names import input_names, joined_output_names
 from orbax_model_lite.tf2obm.signature import to_spec
 from orbax_model_lite.tf2obm.structures import Leaf, plain_structure
