@@ -20,7 +20,7 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError, unknown_name
 from orbax_model_lite.jax2obm.bound import Bound, FlatCall
-from orbax_model_lite.jax2obm.rebuild import rebuild
+from orbax_model_lite.jax2obm.rebuild import has_known_convention, rebuild
 from orbax_model_lite.jaxtypes.arguments import Parameters
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 
@@ -70,7 +70,10 @@ class JaxEngine:
           UnsupportedError: If it was not lowered for the platform at hand or for its devices, or
             needs what this JAX cannot do.
         """
-        return self._bind(function, name or self._name_of(function)).function()
+        name = name or self._name_of(function)
+        if not has_known_convention(function):
+            return self._lifted(function, name)
+        return self._bind(function, name).function()
 
     def bind_weights(
         self, function: ShloFunction, weights: Any, *, name: str | None = None
@@ -89,6 +92,8 @@ class JaxEngine:
           UnsupportedError: See there.
         """
         name = name or self._name_of(function)
+        if not has_known_convention(function):
+            return functools.partial(self._lifted(function, name), weights)
         with self._lock:
             bound = self._bound.get(_key(function, name))
         return (bound or self._bind(function, name)).function_with(weights)
@@ -118,6 +123,21 @@ class JaxEngine:
             for bound in self._bound.values():
                 bound.close()
             self._bound.clear()
+
+    def _lifted(self, function: ShloFunction, name: str) -> Callable[..., Any]:
+        """Returns a function that today's JAX would not call, as the JAX code it stands for."""
+        # Only such functions need it, and it brings MLIR's bindings along.
+        from orbax_model_lite.lift.functions import lift_function
+
+        self._require_platform(function, f"function {name!r}")
+        jitted = jax.jit(lift_function(function, name=name, read=self._bundle.read_bytes))
+        device = self._single_device()
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with jax.default_device(device), jax.enable_x64(True):
+                return jitted(*args, **kwargs)
+
+        return call
 
     def _name_of(self, function: ShloFunction) -> str:
         for name, found in self._bundle.objects.items():

@@ -118,12 +118,17 @@ def _assumed_info(function: ShloFunction) -> JaxInfo:
     return JaxInfo(uses_shape_polymorphism=is_refined)
 
 
-def _require_callable(function: ShloFunction, info: JaxInfo, where: str) -> None:
+def has_known_convention(function: ShloFunction) -> bool:
+    """Returns whether today's JAX calls modules the way this one wants; lifting asks for none."""
     lowest = jax.export.minimum_supported_calling_convention_version
     highest = jax.export.maximum_supported_calling_convention_version
-    if not lowest <= function.calling_convention_version <= highest:
+    return lowest <= function.calling_convention_version <= highest
+
+
+def _require_callable(function: ShloFunction, info: JaxInfo, where: str) -> None:
+    if not has_known_convention(function):
         raise UnsupportedError(
-            f"{where}: expected a calling convention from {lowest} to {highest}; "
+            f"{where}: expected a calling convention that this JAX knows; "
             f"found {function.calling_convention_version}; use model.lift, or another JAX"
         )
     if info.ordered_effects:
