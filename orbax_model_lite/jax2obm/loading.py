@@ -160,7 +160,7 @@ def _onto_host(
             return source.view(array)
         return source.read(array, [whole(array.shape)], cast)[0]
 
-    return list(_in_order(read, arrays))
+    return list(_in_order(read, arrays, _workers(source)))
 
 
 def _onto_devices(
@@ -182,7 +182,7 @@ def _onto_devices(
     if isinstance(source, SafeTensorsReader) and source.is_in_memory:
         # Threads would have nothing to wait for.
         return jax.block_until_ready(assembled(parts, list(map(read, jobs)), arrays))
-    with contextlib.closing(_in_order(read, jobs)) as results:
+    with contextlib.closing(_in_order(read, jobs, _workers(source))) as results:
         # Placed in the caller's thread, where the caller's JAX settings hold.
         loaded = [
             wanted.assemble(found, f"weights {format_path(array.path)!r}")
@@ -191,9 +191,16 @@ def _onto_devices(
     return jax.block_until_ready(loaded)
 
 
-def _in_order(function: Callable[[_In], _Out], items: Iterable[_In]) -> Generator[_Out, None, None]:
+def _workers(source: Source) -> int:
+    """Returns how many threads read: more than cores only where they wait for one another."""
+    cores = min(16, os.cpu_count() or 1)
+    return cores if isinstance(source, SafeTensorsReader) else max(4, cores)
+
+
+def _in_order(
+    function: Callable[[_In], _Out], items: Iterable[_In], workers: int
+) -> Generator[_Out, None, None]:
     """Yields the results for all items in their order, worked out by several threads ahead."""
-    workers = max(4, min(16, os.cpu_count() or 1))
     waiting: deque[Future[_Out]] = deque()
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="load-weights") as pool:
         try:
