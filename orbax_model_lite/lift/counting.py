@@ -14,6 +14,7 @@ import jax
 
 from orbax_model_lite.lift.evaluation import Region
 from orbax_model_lite.lift.iteration import Affine, Comparison, count_of
+from orbax_model_lite.lift.moving import element, fits, moving
 from orbax_model_lite.lift.program import Block
 from orbax_model_lite.lift.tracking import (
     Carried,
@@ -22,9 +23,6 @@ from orbax_model_lite.lift.tracking import (
     Tracked,
     Updated,
     Walk,
-    element,
-    fits,
-    moving,
 )
 from orbax_model_lite.lift.values import is_known
 

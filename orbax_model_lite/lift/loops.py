@@ -18,6 +18,7 @@ from orbax_model_lite.lift.evaluation import evaluate
 from orbax_model_lite.lift.program import Program
 from orbax_model_lite.lift.rewriting import PassedOn, read_slots, rewritten
 from orbax_model_lite.lift.tracking import Path, Row
+from orbax_model_lite.lift.types import TensorType
 from orbax_model_lite.lift.values import jax_arrays, sizes
 
 
@@ -79,8 +80,8 @@ class _Scan:
             arguments[position] = None
         for position, value in zip((*self._kept, *self._counters), state, strict=True):
             arguments[position] = value
-        for position, row in loop.read.items():
-            arguments[position] = lax.expand_dims(rows[position], [row.dimension])
+        for position in loop.read:
+            arguments[position] = rows[position]
         results = jax_arrays(evaluate(self._program, arguments))
         kept = len(self._kept)
         counters = [self._next(p, state[kept + i]) for i, p in enumerate(self._counters)]
@@ -94,8 +95,15 @@ class _Scan:
     def _replacements(self) -> dict[Path, PassedOn]:
         loop = self._loop
         found: dict[Path, PassedOn] = {}
-        for position in loop.read:
-            found.update(dict.fromkeys(loop.paths[position], PassedOn(0, lambda x: x)))
+        for position, row in loop.read.items():
+            shape = list(loop.values[position].shape)
+            del shape[row.dimension]
+            passed = PassedOn(
+                0,
+                functools.partial(_expanded, row.dimension),
+                functools.partial(_is_surely, shape),
+            )
+            found.update(dict.fromkeys(loop.paths[position], passed))
         for position, row in loop.written.items():
             shape = list(loop.values[position].shape)
             shape[row.dimension] = 1
@@ -144,3 +152,14 @@ def _require_row(position: int, shape: Sequence[Any], update: Any) -> Any:
     if list(update.shape) != list(shape):
         raise _PartOfARow(position)
     return update
+
+
+def _expanded(dimension: int, row: Any) -> Any:
+    return lax.expand_dims(row, [dimension])
+
+
+def _is_surely(shape: Sequence[Any], found: TensorType) -> bool:
+    """Returns whether a shape of as many elements is this one, whatever its open size is."""
+    if found.rank != len(shape) or found.shape.count(None) > 1:
+        return False
+    return all(s is None or s == size for s, size in zip(found.shape, shape, strict=True))

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 from orbax_model_lite.lift.program import Block, Program, Step
 from orbax_model_lite.lift.tracking import Path
+from orbax_model_lite.lift.types import TensorType
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class PassedOn:
-    """Takes the place of a step: its result is one of its operands.
+    """Takes the place of a step: its result is made of one of its operands.
 
     Attributes:
       operand: Which one.
-      check: Takes the operand, and returns it.
+      run: Takes the operand.
+      is_same: Whether a reshape of the result to some type gives back the operand itself.
     """
 
     operand: int
-    check: Callable[[Any], Any]
+    run: Callable[[Any], Any]
+    is_same: Callable[[TensorType], bool] = lambda _: False
 
 
 def rewritten(
@@ -38,13 +41,20 @@ def rewritten(
     inner: dict[int, dict[Path, PassedOn]] = {}
     for path, replacement in replacements.items():
         inner.setdefault(path[0], {})[path[1:]] = replacement
+    own = {number: found[()] for number, found in inner.items() if () in found}
+    undone = _undone(block, own)
     steps: list[Step] = []
     needed = set(results)
     for number in reversed(range(len(block.steps))):
         step = block.steps[number]
         if step.outputs and needed.isdisjoint(step.outputs):
             continue
-        if number in inner:
+        if number in undone:
+            step = _passed_on(step, undone[number], lambda x: x)
+        elif number in own:
+            passed = own[number]
+            step = _passed_on(step, step.inputs[passed.operand], passed.run)
+        elif number in inner:
             step = _replaced(step, inner[number], unset)
         steps.append(step)
         needed.update(step.inputs)
@@ -59,17 +69,31 @@ def read_slots(block: Block) -> set[int]:
     return read | captured | set(block.results)
 
 
+def _undone(block: Block, replaced: Mapping[int, PassedOn]) -> dict[int, int]:
+    """Returns the reshapes that give back what a replaced step takes, with the slot of that."""
+    sources = {
+        block.steps[number].outputs[0]: (block.steps[number].inputs[passed.operand], passed)
+        for number, passed in replaced.items()
+    }
+    found: dict[int, int] = {}
+    for number, step in enumerate(block.steps):
+        if step.name in _RESHAPES and step.inputs[0] in sources:
+            slot, passed = sources[step.inputs[0]]
+            (shaped,) = step.result_types
+            if shaped is not None and passed.is_same(shaped):
+                found[number] = slot
+    return found
+
+
+_RESHAPES: Final = ("stablehlo.reshape", "stablehlo.dynamic_reshape")
+
+
+def _passed_on(step: Step, slot: int, run: Callable[[Any], Any]) -> Step:
+    return replace(step, run=run, inputs=[slot], result_types=[None], keeps_known=True, fold=None)
+
+
 def _replaced(step: Step, replacements: Mapping[Path, PassedOn], unset: int) -> Step:
-    if () in replacements:
-        passed = replacements[()]
-        return replace(
-            step,
-            run=passed.check,
-            inputs=[step.inputs[passed.operand]],
-            result_types=[None],
-            keeps_known=True,
-            fold=None,
-        )
+    """Returns a call of a copy of a function, in which steps are replaced."""
     callee = step.callee
     assert callee is not None
     # One slot more, which nothing sets.

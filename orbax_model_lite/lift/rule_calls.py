@@ -65,7 +65,7 @@ class MarkedCall:
         self.marked = marked
         self.operands = operands
         self.places = [i for i, operand in enumerate(operands) if is_traced(operand)]
-        self._x64 = jax.config.jax_enable_x64
+        self._x64 = jax.config.read("jax_enable_x64")
 
     @property
     def arrays(self) -> list[Any]:
