@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from orbax_model_lite import _lazy
 
 if TYPE_CHECKING:
+    from orbax_model_lite.jax2obm.assignment import device_assignment
     from orbax_model_lite.jax2obm.checkpoint.folder import locate
     from orbax_model_lite.jax2obm.constants import LargeConstantsWarning
     from orbax_model_lite.jax2obm.conversion import convert
@@ -24,6 +25,7 @@ _PLACES = {
     "JaxEngine": "engine",
     "LargeConstantsWarning": "constants",
     "convert": "conversion",
+    "device_assignment": "assignment",
     "hoist_constants": "hoisting",
     "load_weights": "weights",
     "locate": "checkpoint.folder",
@@ -36,6 +38,7 @@ __all__ = [
     "JaxEngine",
     "LargeConstantsWarning",
     "convert",
+    "device_assignment",
     "hoist_constants",
     "load_weights",
     "locate",

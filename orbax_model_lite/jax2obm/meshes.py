@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from jax.sharding import Mesh, NamedSharding
 
-from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
@@ -50,29 +48,6 @@ def own_axes(
             f"{math.prod(sizes)} ({', '.join(map(str, sizes))}); get an undamaged copy"
         )
     return axes
-
-
-def in_assigned_order(devices: Sequence[Any], assigned: Sequence[Device] | None) -> list[Any]:
-    """Returns devices in the order that the bundle records, where all of them are here.
-
-    Where the record has coordinates they tell which device is meant, else its number does.
-    """
-    recorded = list(assigned or ())
-    by_coords = all(device.coords is not None for device in recorded)
-    known = {_identity(device, by_coords=by_coords): device for device in devices}
-    wanted = [_identity(device, by_coords=by_coords) for device in recorded]
-    if len(set(wanted)) < len(wanted) or not all(key in known for key in wanted):
-        return list(devices)
-    first = [known[key] for key in wanted]
-    return first + [device for device in devices if device not in first]
-
-
-def _identity(device: Any, *, by_coords: bool) -> tuple[Any, ...]:
-    if not by_coords:
-        return (device.id,)
-    coords = getattr(device, "coords", None)
-    core = getattr(device, "core_on_chip", None)
-    return (None if coords is None else tuple(coords), core)
 
 
 def _axes(function: ShloFunction, module: bytes, count: int, where: str) -> MeshAxes:

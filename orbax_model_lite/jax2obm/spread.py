@@ -18,6 +18,7 @@ from orbax_model_lite.core.function import JaxInfo, ShloFunction
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.jax2obm import meshes, targets
+from orbax_model_lite.jax2obm.assignment import in_assigned_order
 from orbax_model_lite.jax2obm.placing import Placing, Shardings, is_static
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 from orbax_model_lite.jaxtypes.shardings import MeshAxes
@@ -151,7 +152,7 @@ def spread(
     elif devices is not None:
         chosen = targets.over_devices(own, placed, devices)
     else:
-        here = meshes.in_assigned_order(jax.devices(), assigned)
+        here = in_assigned_order(jax.devices(), assigned)
         chosen = targets.over_devices(own, placed, targets.available(own, here))
     return Spread(
         function=function,

@@ -18,6 +18,7 @@ from orbax_model_lite.core import examples as core_examples
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, GlobalSupplemental
+from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.examples import MAX_EXAMPLE_BYTES, require_size
 from orbax_model_lite.core.function import Function
 from orbax_model_lite.core.metadata import Metadata
@@ -26,6 +27,7 @@ from orbax_model_lite.core.saving import SaveOptions, save
 from orbax_model_lite.core.staging import staged
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.jax2obm import convert
+from orbax_model_lite.jax2obm.assignment import assignment_of
 from orbax_model_lite.orchestration import (
     DEFAULT_PIPELINE,
     BatchOptions,
@@ -167,6 +169,7 @@ def pack(
         orchestration=orchestration,
         metadata=_with_versions(Metadata.of(metadata), has_tensorflow=bool(chain.tensorflow)),
         resources=trackable_resources,
+        devices=assignment_of((params, inputs)),
     )
     require_orchestration(orchestration, draft.objects, in_memory)
     recorded = _recorded(draft, as_examples(examples))
@@ -187,6 +190,7 @@ class _Draft:
     orchestration: Orchestration
     metadata: Metadata
     resources: Any
+    devices: tuple[Device, ...] | None
 
     @property
     def objects(self) -> dict[str, Object]:
@@ -226,7 +230,12 @@ def _write(
         supplementals[layout.KEY_EXAMPLES] = GlobalSupplemental(
             core_examples.write_examples(folder, recorded, jax.default_backend())
         )
-    options = SaveOptions(version=2, supplemental_info=supplementals, digests=digests)
+    options = SaveOptions(
+        version=2,
+        supplemental_info=supplementals,
+        device_assignment_by_coords=draft.devices,
+        digests=digests,
+    )
     save(draft.objects, folder, options)
     return assets
 

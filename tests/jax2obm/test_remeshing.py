@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.jax2obm import convert
-from orbax_model_lite.jax2obm.meshes import in_assigned_order
+from orbax_model_lite.jax2obm.assignment import device_assignment, in_assigned_order
 from orbax_model_lite.stablehlo.remeshing import remeshed
 
 pytestmark = pytest.mark.frameworks
@@ -262,6 +263,17 @@ def test_recorded_coordinates_tell_which_device_is_meant():
     chips = [Chip(i + 10, [i % 2, i // 2, 0], 0) for i in range(4)]
     recorded = [Device(id=i, coords=(i // 2, i % 2, 0), core_on_chip=0) for i in range(4)]
     assert [chip.id for chip in in_assigned_order(chips, recorded)] == [10, 12, 11, 13]
+
+
+def test_the_devices_of_a_mesh_are_recorded_in_its_order():
+    chips = np.array([Chip(i, [0, i], 1) for i in (1, 0)], dtype=object)
+    stand_in = types.SimpleNamespace(devices=chips)
+    assert device_assignment(stand_in) == (
+        Device(id=1, coords=(0, 1), core_on_chip=1),
+        Device(id=0, coords=(0, 0), core_on_chip=1),
+    )
+    backwards = Mesh(np.array(jax.devices()[3::-1]), ("x",))
+    assert device_assignment(backwards) == tuple(Device(id=i) for i in (3, 2, 1, 0))
 
 
 def test_recorded_numbers_tell_it_where_there_are_no_coordinates():

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import orbax_model_lite as obm
+from orbax_model_lite.core import Device
 from orbax_model_lite.jax2obm.checkpoint.reading import CheckpointReader
 from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
 
@@ -48,6 +49,11 @@ def packed(request, tmp_path_factory, fresh_python):
     path = tmp_path_factory.mktemp(request.param) / "m"
     fresh_python(PACK, path, 8, request.param, env={"JAX_NUM_CPU_DEVICES": "8"})
     return path
+
+
+def test_the_devices_that_it_was_packed_on_are_recorded(packed):
+    found = obm.read(packed).device_assignment
+    assert found == tuple(Device(id=i) for i in range(8))
 
 
 def mesh_of(**sizes):
