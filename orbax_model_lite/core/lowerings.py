@@ -1,4 +1,4 @@
-"""StableHLO forms of opaque functions: objects of their own on disk, part of the function in memory.
+"""StableHLO forms of opaque functions: inside the function in memory, objects beside it on disk.
 
 One record for the whole bundle says which object is whose form, and why other functions have none.
 Nobody sees the record or those objects in memory; a reader that does not know the record finds one

@@ -1,4 +1,4 @@
-"""StableHLO forms of opaque functions: part of the function in memory, objects of their own on disk."""
+"""StableHLO forms of opaque functions: inside the function in memory, objects beside it on disk."""
 
 from __future__ import annotations
 
