@@ -70,7 +70,14 @@ def _primitive(operation: Operation, marked: MarkedFunction) -> Runner:
         return refused(marked, "this JAX has no such primitive")
     if parameters is None:
         return refused(marked, "its parameters are not a literal")
-    return by_function(marked, lambda *values: primitive.bind(*values, **parameters))
+
+    def bind(*values: Any) -> Any:
+        try:
+            return primitive.bind(*values, **parameters)
+        except TypeError as e:
+            raise marked.refuse(f"this JAX does not take its parameters ({e})") from e
+
+    return by_function(marked, bind)
 
 
 def _custom_jvp(operation: Operation, marked: MarkedFunction) -> Runner:
