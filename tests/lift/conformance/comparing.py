@@ -58,5 +58,5 @@ def _wrong(wanted: np.ndarray, given: np.ndarray, tolerance: float) -> np.ndarra
 
 
 def _example(wanted: np.ndarray, given: np.ndarray, wrong: np.ndarray) -> str:
-    place = tuple(int(i[0]) for i in np.nonzero(wrong))
+    place = tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
     return f"{given[place]} instead of {wanted[place]} at {list(place)}"
