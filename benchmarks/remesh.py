@@ -25,7 +25,6 @@ COLLECTIVE = re.compile(r"all-reduce|all-gather|reduce-scatter|all-to-all|collec
 def measure(options: Options) -> bool:
     """Prints the tables; returns whether the budgets are met."""
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-    import jax
 
     import orbax_model_lite as obm
 
