@@ -31,8 +31,11 @@ def load(
 
     Args:
       path: The bundle's folder, or what `read` returned.
-      devices: JAX devices to run on; JAX's default device when left out.
-      mesh: A `jax.sharding.Mesh` to run on instead.
+      devices: JAX devices to run on, exactly these, whatever number a function was made on. Left
+        out: JAX's default device, or for a function that was split over a mesh as many as that had,
+        or the largest number that divides it where there are fewer.
+      mesh: A `jax.sharding.Mesh` to run on instead. Its axes mean those of the same name that a
+        function was split over; one that it lacks has the size one.
       weights: Whether weights are kept as JAX arrays on the devices or as NumPy arrays.
       dtype: Element type that floating-point weights are cast to; None keeps theirs.
       trust: What the programs of the bundle may do beyond the harmless; see `Trust`.
