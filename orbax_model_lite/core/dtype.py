@@ -1,17 +1,20 @@
 """Element types of the format: every value of the manifest's enum and those JAX has beyond it.
 
 Only names, wire numbers and NumPy types; what a framework calls them is known in its own room.
+NumPy is imported on first use: describing a bundle takes names and sizes only.
 """
 
 from __future__ import annotations
 
 import enum
 import functools
-
-import ml_dtypes
-import numpy as np
+import re
+from typing import TYPE_CHECKING
 
 from orbax_model_lite.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class DType(enum.Enum):
@@ -60,10 +63,12 @@ class DType(enum.Enum):
         Raises:
           UnsupportedError: If the format has no word for it (datetime, records, void).
         """
+        import numpy as np
+
         found = np.dtype(dtype)
         if found.kind in "SUOT":
             return cls.STRING
-        if found == _FLOAT0:
+        if found == _numpy_dtype(cls.FLOAT0):
             return cls.FLOAT0
         try:
             return cls(found.name)
@@ -105,11 +110,7 @@ class DType(enum.Enum):
     @property
     def size_bits(self) -> int:
         """Bits of one element as the module counts them; 0 for STRING, FLOAT0, UNSPECIFIED."""
-        if self in (DType.STRING, DType.FLOAT0, DType.UNSPECIFIED):
-            return 0
-        if self in _NARROW_BITS:
-            return _NARROW_BITS[self]
-        return self.numpy.itemsize * 8
+        return _SIZE_BITS[self]
 
 
 _WIRE: dict[DType, int] = {
@@ -142,22 +143,29 @@ _FROM_WIRE = {number: dtype for dtype, number in _WIRE.items()}
 _WIRE[DType.FLOAT0] = 1
 
 _WIDE = {DType.INT64, DType.UINT64, DType.FLOAT64, DType.COMPLEX128}
-_NARROW_BITS = {
-    DType.INT2: 2,
-    DType.UINT2: 2,
-    DType.INT4: 4,
-    DType.UINT4: 4,
-    DType.FLOAT4_E2M1FN: 4,
-}
-_FLOAT0 = np.dtype([("float0", np.void, 0)])
+_WITHOUT_SIZE = {DType.STRING, DType.FLOAT0, DType.UNSPECIFIED}
+
+
+def _bits_in_name(dtype: DType) -> int:
+    digits = re.search(r"\d+", dtype.value)
+    if dtype in _WITHOUT_SIZE:
+        return 0
+    # NumPy's booleans take a byte.
+    return int(digits[0]) if digits else 8
+
+
+_SIZE_BITS = {dtype: _bits_in_name(dtype) for dtype in DType}
 
 
 @functools.cache
 def _numpy_dtype(dtype: DType) -> np.dtype:
+    import ml_dtypes
+    import numpy as np
+
     if dtype is DType.STRING:
         return np.dtype(object)
     if dtype is DType.FLOAT0:
-        return _FLOAT0
+        return np.dtype([("float0", np.void, 0)])
     if dtype is DType.UNSPECIFIED:
         raise UnsupportedError(
             "dtype unspecified: expected a known element type; the bundle does not record one; "
