@@ -215,6 +215,7 @@ _OTHERS = {
     "integer_pow": row(lambda x: lax.integer_pow(x, 3), "b,4"),
     "imag": row(lax.imag, "b,4", dtypes=("c64",)),
     "real": row(lax.real, "b,4", dtypes=("c64",)),
+    "polynomial": row(lambda x, c: lax.polynomial(x, [c, 2, c]), "b,4", ""),
     "rng_bit_generator": row(
         lambda k, x: lax.rng_bit_generator(k, x.shape),
         "4:u32",

@@ -41,6 +41,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "jax.numpy.set_printoptions",
         "jax.numpy.shape",
         "jax.numpy.size",
+        "jax.random.Key",
         "jax.random.key_dtype",
         "jax.random.key_impl",
     ),
@@ -114,6 +115,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "jax.lax.pcast",
         "jax.lax.precv",
         "jax.lax.psend",
+        "jax.lax.psum_scatter_start",
         "jax.lax.ragged_all_to_all",
     ),
 }

@@ -126,6 +126,7 @@ _SELECTION = {
     "sort": row(lambda x: jnp.sort(x, axis=0, descending=True), "b,4"),
     "take": row(lambda x, i: jnp.take(x, i, axis=1), "b,4", "b,2:index"),
     "take_along_axis": row(lambda x, i: jnp.take_along_axis(x, i, axis=1), "b,4", "b,2:index"),
+    "top_k": row(lambda x: jnp.top_k(x, 2), "b,4"),
     "union1d": row(lambda x, y: jnp.union1d(x, y, size=6), "b", "4"),
     "unique": row(lambda x: jnp.unique(x, size=5, return_counts=True), "b,4"),
     "unique_all": row(lambda x: tuple(jnp.unique_all(x, size=5)), "b,4"),
