@@ -3,13 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from jax.extend.mlir import ir
 from jax.tree_util import Partial
 
 from orbax_model_lite import jax2obm
 from orbax_model_lite.errors import UnsupportedError
+from orbax_model_lite.lift import lift_module
 from orbax_model_lite.lift.functions import lift_function
 from orbax_model_lite.stablehlo import jax_rules
+from orbax_model_lite.stablehlo.module import functions, parse
+from orbax_model_lite.stablehlo.rule_marks import PARAMETERS
 
 pytestmark = pytest.mark.frameworks
 
@@ -163,6 +168,14 @@ LIBRARY = {
     "cumlogsumexp": jax.lax.cumlogsumexp,
     "custom_root": root,
 }
+LOSSES = {
+    "cross entropy": lambda x: optax.softmax_cross_entropy(x, jax.nn.softmax(jnp.arange(6.0))) * x,
+    "integer labels": lambda x: optax.softmax_cross_entropy_with_integer_labels(x, 2) * x,
+    "sigmoid": lambda x: optax.sigmoid_binary_cross_entropy(x, jnp.arange(6.0) % 2),
+    "huber": lambda x: optax.huber_loss(x, jnp.ones(6)),
+    "cosine": lambda x: optax.cosine_similarity(x, jnp.arange(6.0)) * x,
+    "safe norm": lambda x: optax.safe_norm(x - x, 0.1) * x,
+}
 LINEAR = {
     "cholesky": lambda x: jnp.linalg.cholesky(matrix(x)),
     "qr": lambda x: jnp.linalg.qr(matrix(x))[1],
@@ -229,6 +242,11 @@ def test_a_function_of_jax_has_its_own_derivative(function):
     require_same(function, "jvp grad")
 
 
+@pytest.mark.parametrize("function", LOSSES.values(), ids=LOSSES)
+def test_a_loss_has_its_own_derivative(function):
+    require_same(function, "jvp grad")
+
+
 @pytest.mark.parametrize("function", LINEAR.values(), ids=LINEAR)
 def test_linear_algebra_has_its_own_derivative(function):
     require_same(function, "jvp grad")
@@ -280,6 +298,30 @@ def test_a_rule_that_was_not_stored_is_refused_by_name():
     np.testing.assert_allclose(lifted(X), closes_over(X), rtol=1e-5)
     with pytest.raises(UnsupportedError, match=r"'opaque scaled'.*closes over.*derivative=\"prog"):
         jax.grad(total(lifted))(X)
+
+
+def test_a_rule_whose_functions_were_removed_is_refused_by_name():
+    stored = jax2obm.convert(steep, (X,), platforms=("cpu",))
+    module = parse(stored.module.inline_bytes)
+    for symbol, function in functions(module).items():
+        if symbol.endswith("_jvp"):
+            function.erase()
+    lifted = lift_module(module)
+    np.testing.assert_allclose(lifted(X)[0], steep(X), rtol=1e-6)
+    with pytest.raises(UnsupportedError, match=r"'custom_jvp steep'.*not in the module"):
+        jax.grad(lambda x: jnp.sum(lifted(x)[0]))(X)
+
+
+def test_parameters_that_this_jax_does_not_take_are_refused_by_name():
+    stored = jax2obm.convert(lambda x: jnp.linalg.cholesky(matrix(x)), (X,), platforms=("cpu",))
+    module = parse(stored.module.inline_bytes)
+    for function in functions(module).values():
+        if PARAMETERS in function.attributes:
+            text = ir.StringAttr.get("{'no_such_parameter': 1}", module.context)
+            function.attributes[PARAMETERS] = text
+    lifted = lift_module(module)
+    with pytest.raises(UnsupportedError, match=r"'primitive cholesky'.*does not take"):
+        jax.grad(lambda x: jnp.sum(lifted(x)[0]))(X)
 
 
 def test_the_derivative_of_the_program_is_there_if_asked_for():
