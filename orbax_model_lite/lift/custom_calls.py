@@ -55,7 +55,25 @@ def _custom_call(operation: Operation) -> Runner:
     handler = TARGETS[target]
     run = handler.build(operation)
     assert callable(run)
-    return run if handler.keeps_known else _on_arrays(run, _shape_operands(operation))
+    if handler.keeps_known:
+        return run
+    return _on_arrays(_guarded(target, run), _shape_operands(operation))
+
+
+def _guarded(target: str, run: Callable[..., Any]) -> Runner:
+    """Returns a runner that refuses operands which no writer of the target gives it.
+
+    MLIR checks the types of every operation but of custom calls.
+    """
+
+    def guarded(*operands: Any, **regions: Any) -> Any:
+        try:
+            return run(*operands, **regions)
+        except (TypeError, ValueError) as e:
+            found = ", ".join(f"{x.dtype}{list(x.shape)}" for x in operands)
+            raise NotLiftable(f"operands ({found}) that custom call {target!r} is not for") from e
+
+    return guarded
 
 
 def _shape_operands(operation: Operation) -> frozenset[int]:

@@ -19,7 +19,7 @@ from jaxlib.mlir import ir
 from orbax_model_lite.errors import SignatureMismatchError, unknown_name
 from orbax_model_lite.lift.evaluation import evaluate
 from orbax_model_lite.lift.operation import Options
-from orbax_model_lite.lift.problems import Coverage, require_none
+from orbax_model_lite.lift.problems import Coverage, require_none, too_deep
 from orbax_model_lite.lift.program import Program
 from orbax_model_lite.lift.reading import ModuleReader
 from orbax_model_lite.lift.types import TensorType
@@ -57,7 +57,8 @@ class LiftedModule:
 
         Raises:
           SignatureMismatchError: If number, shape or dtype differ.
-          UnsupportedError: If a shape is computed from data, which JAX cannot trace.
+          UnsupportedError: If a shape is computed from data, which JAX cannot trace, or regions
+            nest too deep.
         """
         if len(arrays) != len(self.inputs):
             raise SignatureMismatchError(
@@ -67,7 +68,10 @@ class LiftedModule:
         with jax.enable_x64(True) if self.has_64_bits else nullcontext():
             pairs = zip(self.inputs, arrays, strict=True)
             given = [self._checked(i, wanted, found) for i, (wanted, found) in enumerate(pairs)]
-            found = evaluate(self.program, (*self.leading, *given))
+            try:
+                found = evaluate(self.program, (*self.leading, *given))
+            except RecursionError as e:
+                raise too_deep(f"function {self.name!r}") from e
             return tuple(map(_as_jax, as_arrays(found)))
 
     def _checked(self, index: int, expected: TensorType | None, found: Any) -> Any:

@@ -85,3 +85,11 @@ def require_none(problems: Sequence[Problem], where: str) -> None:
         f"{where}: expected operations that have a counterpart in JAX; found {'; '.join(named)}; "
         "call the function as it is stored instead"
     )
+
+
+def too_deep(where: str) -> UnsupportedError:
+    """Returns the error for regions whose nesting meets Python's limit of recursion."""
+    return UnsupportedError(
+        f"{where}: expected regions that nest no deeper than Python calls; found deeper ones; "
+        "call the function as it is stored instead, or raise sys.setrecursionlimit"
+    )

@@ -12,11 +12,11 @@ from typing import final
 
 from jaxlib.mlir import ir
 
-from orbax_model_lite.errors import unknown_name
+from orbax_model_lite.errors import UnsupportedError, unknown_name
 from orbax_model_lite.lift.call_graph import CallGraph
 from orbax_model_lite.lift.folding import folder_of
 from orbax_model_lite.lift.operation import Operation, Options
-from orbax_model_lite.lift.problems import Coverage, NotLiftable, Problem
+from orbax_model_lite.lift.problems import Coverage, NotLiftable, Problem, too_deep
 from orbax_model_lite.lift.program import Block, Program, Step
 from orbax_model_lite.lift.resources import resources
 from orbax_model_lite.lift.table import handler_of
@@ -55,16 +55,25 @@ class ModuleReader:
 
         Raises:
           UnknownNameError: If the module has no such function.
-          UnsupportedError: If a function calls itself, or the calls make it astronomic.
+          UnsupportedError: If the function is only declared, nests regions too deep, or calls
+            make it endless or astronomic.
         """
         if entry not in self._functions:
             raise unknown_name("function", entry, self._functions)
+        if not len(self._functions[entry].regions[0].blocks):
+            raise UnsupportedError(
+                f"{self._where}: expected a function with a body; found that {entry!r} is only "
+                "declared; name one that the module defines"
+            )
         program = self.program(entry)
         while self._waiting:
             symbol = self._waiting.pop()
             self._current = symbol
             self._graph.enter(symbol)
-            _FunctionReader(self, self._programs[symbol]).read(self._functions[symbol])
+            try:
+                _FunctionReader(self, self._programs[symbol]).read(self._functions[symbol])
+            except RecursionError as e:
+                raise too_deep(f"{self._where}, function {symbol!r}") from e
         self._graph.require_finite(self._where)
         return program
 
@@ -170,7 +179,7 @@ class _FunctionReader:
         except NotLiftable as e:
             self._note(operation, str(e))
             return None
-        except (ir.MLIRError, KeyError, ValueError, TypeError) as e:
+        except (ir.MLIRError, LookupError, ValueError, TypeError) as e:
             # The bindings raise these for an attribute of a form that no known writer gives it.
             self._note(operation, f"attributes of an unknown form: {str(e).partition(chr(10))[0]}")
             return None
@@ -208,7 +217,9 @@ def _note_drops(block: Block, own: set[int]) -> None:
     """Notes for each step which of the block's own values nothing reads after it."""
     kept = set(block.results)
     for step in reversed(block.steps):
-        last = (set(step.outputs) | set(_read_by(step))) & own - kept
+        # Not `own - kept`, which takes time for each value of the block at each step of it.
+        touched = {*step.outputs, *_read_by(step)}
+        last = {slot for slot in touched if slot in own and slot not in kept}
         step.drops = sorted(last)
         kept |= last
 

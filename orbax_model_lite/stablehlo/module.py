@@ -21,6 +21,7 @@ from jaxlib.mlir.dialects import chlo, mpmd, sdy, stablehlo
 
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 from orbax_model_lite.stablehlo._jaxlib_private import register_dialects
+from orbax_model_lite.stablehlo.nesting import MOST_BRACKETS, is_too_deep
 
 TARGET_VERSION = "1.15.0"
 """StableHLO version that every module is written at: the one that the oldest supported JAX writes.
@@ -58,10 +59,18 @@ def parse(
 
     Raises:
       InvalidBundleError: If it is neither, or is damaged.
-      UnsupportedError: If it is written at a newer StableHLO version than this jaxlib knows.
+      UnsupportedError: If it is written at a newer StableHLO version than this jaxlib knows, or
+        has quantized types.
     """
     if isinstance(source, bytes):
         _require_portable_artifact(source, where)
+    elif isinstance(source, str):
+        _require_parsable_text(source, where)
+    else:
+        raise InvalidBundleError(
+            f"{where}: expected a portable artifact (bytes) or MLIR text (str); found this: "
+            f"{type(source).__name__}; read the file first"
+        )
     context = new_context() if context is None else context
     with captured_diagnostics(context) as messages, context:
         try:
@@ -71,6 +80,11 @@ def parse(
         except (ir.MLIRError, ValueError) as e:
             details = getattr(e, "error_diagnostics", ())
             reasons = messages or [_message_of(detail) for detail in details] or [str(e)]
+            if any(_QUANTIZED in reason for reason in reasons):
+                raise UnsupportedError(
+                    f"{where}: expected types that JAX has; found quantized ones "
+                    f"({_short(reasons)}); dequantize it where it was made"
+                ) from e
             kind = "a portable artifact" if isinstance(source, bytes) else "MLIR text"
             raise InvalidBundleError(
                 f"{where}: expected {kind}; found {len(source)} {_UNITS[type(source)]} that do not "
@@ -79,6 +93,23 @@ def parse(
 
 
 _UNITS = {bytes: "bytes", str: "characters"}
+_QUANTIZED = '!"quant"<'
+"""How MLIR quotes a quantized type, whose dialect jaxlib does not have."""
+
+
+def _require_parsable_text(source: str, where: str) -> None:
+    try:
+        encoded = source.encode()
+    except UnicodeEncodeError as e:
+        raise InvalidBundleError(
+            f"{where}: expected MLIR text; found a lone surrogate at character {e.start}; "
+            "decode the file as UTF-8"
+        ) from e
+    if is_too_deep(encoded):
+        raise InvalidBundleError(
+            f"{where}: expected MLIR text with at most {MOST_BRACKETS} brackets open at once; "
+            "found more; write it without such nesting"
+        )
 
 
 def _require_portable_artifact(source: bytes, where: str) -> None:
