@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Final, final
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, final
 
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RECORD_KEY: Final = "obm_lite_weights"
 """The key of the record in the metadata of a checkpoint or a SafeTensors file."""
@@ -74,6 +75,8 @@ class StoredArray:
 
     def to_stored(self, array: np.ndarray) -> np.ndarray:
         """Returns the leaf as it goes to disk, C-contiguous and little-endian; copies if needed."""
+        import numpy as np
+
         ready = np.asarray(array, dtype=self.dtype.newbyteorder("<"), order="C")
         if not self.is_bytes:
             return ready
@@ -88,7 +91,10 @@ class StoredArray:
 
     @property
     def _byte_dims(self) -> tuple[int, ...]:
-        return (self.dtype.itemsize,) if self.is_bytes and self.dtype.itemsize > 1 else ()
+        if not self.is_bytes:
+            return ()
+        size_bytes = max(1, self.known_spec.dtype.size_bits // 8)
+        return (size_bytes,) if size_bytes > 1 else ()
 
 
 def static_shape(spec: Spec) -> tuple[int, ...]:
