@@ -23,7 +23,7 @@ setup: .venv/.dev
 demo: .venv/.demo
 	.venv/bin/python examples/digits/demo.py
 
-test: .venv/.dev test-old-protobufs test-exchange
+test: .venv/.dev test-old-protobufs test-exchange test-without-tensorflow
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 check: lint types layers protos-clean
@@ -52,7 +52,7 @@ protos-clean: .tools/protoc/.ready
 	diff -r -x __init__.py -x __pycache__ .tools/generated/orbax_model_lite/_proto orbax_model_lite/_proto
 
 # Other versions
-.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-matrix kill-points coverage-lift
+.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-without-tensorflow test-matrix kill-points coverage-lift
 test-old-protobufs: $(OLD_PROTOBUFS:%=.venvs/protobuf%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto || exit 1; done
 
@@ -66,6 +66,10 @@ test-newest: .venvs/python3.13/.ready
 test-exchange: .venv/.dev .venvs/python3.13/.ready
 	$(EXCHANGE) .venv .venvs/python3.13
 	$(EXCHANGE) .venvs/python3.13 .venv
+
+# A pipeline with TensorFlow processors runs where TensorFlow is not installed.
+test-without-tensorflow: .venv/.dev .venvs/without-tensorflow/.ready
+	$(EXCHANGE) .venv .venvs/without-tensorflow tests/matrix/without_tensorflow.py
 
 test-matrix: $(MATRIX:%=.venvs/%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q $(PYTEST_ARGS) || exit 1; done
@@ -116,6 +120,10 @@ clean:
 .venvs/python%/.ready: requirements/dev.txt $(UV_READY)
 	@echo 'making $(@D)' && $(ANY_PYTHON) $(UV) venv --clear --python $* $(@D)
 	@$(UV) pip install --python $(@D) -r $< -e . && touch $@
+
+.venvs/without-tensorflow/.ready: requirements/dev.txt $(UV_READY)
+	@echo 'making $(@D)' && $(UV) venv --clear --python $(PYTHON) $(@D)
+	@$(UV) pip install --python $(@D) -c $< -e '.[jax]' && touch $@
 
 .venvs/orbax-checkpoint%/.ready: requirements/dev.txt $(UV_READY)
 	@echo 'making $(@D)' && $(ANY_PYTHON) $(UV) venv --clear --python 3.11 $(@D)

@@ -56,8 +56,8 @@ class LoweredCallable:
 
         Raises:
           SignatureMismatchError: If the arguments do not fit.
-          MissingDependencyError: If the form cannot run here or at these sizes, and what the function
-            itself needs is not installed.
+          MissingDependencyError: If the form cannot run here or at these sizes, and what the
+            function itself needs is not installed.
         """
         if (
             kwargs

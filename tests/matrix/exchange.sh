@@ -1,7 +1,8 @@
-# Usage: exchange.sh WRITER READER, two virtual environments. See exchange.py.
+# Usage: exchange.sh WRITER READER [SCRIPT], two virtual environments. See exchange.py, the default.
 set -eu
+script=${3:-tests/matrix/exchange.py}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 echo "$1 writes, $2 runs"
-"$1/bin/python" tests/matrix/exchange.py write "$folder"
-"$2/bin/python" tests/matrix/exchange.py run "$folder"
+"$1/bin/python" "$script" write "$folder"
+"$2/bin/python" "$script" run "$folder"
