@@ -81,14 +81,23 @@ def _primitive(operation: Operation, marked: MarkedFunction) -> Runner:
 
 
 def _custom_jvp(operation: Operation, marked: MarkedFunction) -> Runner:
-    jvp = _stored(operation, marked.mark.jvp)
-    return refused(marked, _MISSING) if jvp is None else by_stored_jvp(marked, jvp)
+    mark = marked.mark
+    taken, given = len(operation.operand_types), len(operation.result_types)
+    counts = 2 * taken - marked.first_differentiable, given + mark.zeros.count(False)
+    jvp = _stored(operation, mark.jvp, counts)
+    if jvp is None or len(mark.zeros) != given:
+        return refused(marked, _MISSING)
+    return by_stored_jvp(marked, jvp)
 
 
 def _custom_vjp(operation: Operation, marked: MarkedFunction) -> Runner:
-    forward = _stored(operation, marked.mark.forward)
-    backward = _stored(operation, marked.mark.backward)
-    if forward is None or backward is None:
+    mark = marked.mark
+    taken, given = len(operation.operand_types), len(operation.result_types)
+    forward = _stored(operation, mark.forward, (taken, mark.residuals + given))
+    counts = marked.leading + mark.residuals + given, mark.zeros.count(False)
+    backward = _stored(operation, mark.backward, counts)
+    is_whole = len(mark.zeros) == taken - marked.first_differentiable
+    if forward is None or backward is None or not is_whole:
         return refused(marked, _MISSING)
     return by_stored_vjp(marked, forward, backward)
 
@@ -98,7 +107,7 @@ def _opaque(operation: Operation, marked: MarkedFunction) -> Runner:
     return refused(marked, marked.mark.reason or "it could not be stored")
 
 
-_MISSING = "its functions are not in the module"
+_MISSING = "its functions are not in the module, or do not fit"
 _RULES: dict[RuleKind, Any] = {
     RuleKind.LIBRARY: _library,
     RuleKind.PRIMITIVE: _primitive,
@@ -110,9 +119,20 @@ _RULES: dict[RuleKind, Any] = {
 }
 
 
-def _stored(operation: Operation, symbol: str | None) -> Program | None:
-    """Returns a function that only a rule uses; None if the module does not have it."""
+def _stored(operation: Operation, symbol: str | None, counts: tuple[int, int]) -> Program | None:
+    """Returns a function that only a rule uses; None if the module has none that fits.
+
+    Args:
+      operation: The call of the marked function.
+      symbol: Of the stored function.
+      counts: How many arguments and results it must have.
+    """
+    if symbol is None:
+        return None
     try:
-        return operation.around.program(symbol, is_called=False) if symbol else None
+        program = operation.around.program(symbol, is_called=False)
     except NotLiftable:
         return None
+    type_ = ir.TypeAttr(operation.around.function(symbol).attributes["function_type"]).value
+    found = ir.FunctionType(type_)
+    return program if (len(found.inputs), len(found.results)) == counts else None

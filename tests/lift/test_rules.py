@@ -14,7 +14,7 @@ from orbax_model_lite.lift import lift_module
 from orbax_model_lite.lift.functions import lift_function
 from orbax_model_lite.stablehlo import jax_rules
 from orbax_model_lite.stablehlo.module import functions, parse
-from orbax_model_lite.stablehlo.rule_marks import PARAMETERS
+from orbax_model_lite.stablehlo.rule_marks import CONSTANTS, PARAMETERS, RULE
 
 pytestmark = pytest.mark.frameworks
 
@@ -309,6 +309,18 @@ def test_a_rule_whose_functions_were_removed_is_refused_by_name():
     lifted = lift_module(module)
     np.testing.assert_allclose(lifted(X)[0], steep(X), rtol=1e-6)
     with pytest.raises(UnsupportedError, match=r"'custom_jvp steep'.*not in the module"):
+        jax.grad(lambda x: jnp.sum(lifted(x)[0]))(X)
+
+
+def test_a_rule_that_does_not_fit_its_function_is_refused_by_name():
+    stored = jax2obm.convert(steep, (X,), platforms=("cpu",))
+    module = parse(stored.module.inline_bytes)
+    for function in functions(module).values():
+        if CONSTANTS not in function.attributes and RULE in function.attributes:
+            integer = ir.IntegerType.get_signless(64, module.context)
+            function.attributes[CONSTANTS] = ir.IntegerAttr.get(integer, 1)
+    lifted = lift_module(module)
+    with pytest.raises(UnsupportedError, match=r"'custom_jvp steep'.*do not fit"):
         jax.grad(lambda x: jnp.sum(lifted(x)[0]))(X)
 
 
