@@ -7,7 +7,7 @@ where a routine would give one of several positive codes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxlib.mlir import ir
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
+from orbax_model_lite.lift.types import TensorType
 
 
 def _config(operation: Operation) -> Mapping[str, ir.Attribute]:
@@ -73,12 +74,18 @@ def _potrf(operation: Operation) -> Runner:
 def _getrf(operation: Operation) -> Runner:
     def run(x: Any) -> tuple[Any, Any, Any]:
         factors, pivots, _ = lax.linalg.lu(x)
-        singular = jnp.diagonal(factors, axis1=-2, axis2=-1) == 0
+        # Not by jnp.diagonal, which must know which of two sizes is the smaller.
+        row, column = (_positions(factors, axis) for axis in (-2, -1))
+        singular = jnp.any((factors == 0) & (row == column), axis=-1)
         first = lax.convert_element_type(jnp.argmax(singular, axis=-1), jnp.int32) + jnp.int32(1)
         info = jnp.where(jnp.any(singular, axis=-1), first, jnp.int32(0))
         return factors, pivots + jnp.int32(1), info
 
     return run
+
+
+def _positions(x: Any, axis: int) -> Any:
+    return lax.broadcasted_iota(jnp.int32, x.shape, x.ndim + axis)
 
 
 def _geqrf(operation: Operation) -> Runner:
@@ -140,10 +147,18 @@ def _svd(*, has_vectors: bool, is_full: bool, operation: Operation) -> Callable[
             left, s, right = lax.linalg.svd(x, full_matrices=is_full)
             return x, s, left, right, _failed_where_nan(s, 1)
         s = lax.linalg.svd(x, compute_uv=False)
-        unused = (jnp.zeros(types[i].static_shape, types[i].dtype) for i in (2, 3))
-        return x, s, *unused, _failed_where_nan(s, 1)
+        *batch, rows, columns = x.shape
+        left = _zeros(types[2], (*batch, rows, rows))
+        right = _zeros(types[3], (*batch, columns, columns))
+        return x, s, left, right, _failed_where_nan(s, 1)
 
     return run
+
+
+def _zeros(expected: TensorType, shape: Sequence[Any]) -> Any:
+    """Returns what nothing reads, of the type's sizes where they are static."""
+    sizes = [s if size is None else size for size, s in zip(expected.shape, shape, strict=True)]
+    return jnp.zeros(sizes, expected.dtype)
 
 
 def _syevd(operation: Operation) -> Runner:

@@ -20,7 +20,9 @@ from tests.lift.conformance.rows import RECIPES, row_names
 # Rows are judged by their numbers; JAX warns of overflows and of names that it will drop.
 pytestmark = [pytest.mark.frameworks, pytest.mark.filterwarnings("ignore")]
 
-SLICE = [name for name in row_names() if zlib.crc32(name.encode()) % 16 == 3]
+# Of a matrix with a symbolic size nobody knows whether it is wide or tall.
+WIDE_OR_TALL = {"jax.numpy.linalg.svdvals", "jax.scipy.linalg.lu_factor"}
+SLICE = [n for n in row_names() if n in WIDE_OR_TALL or zlib.crc32(n.encode()) % 18 == 3]
 
 
 @pytest.mark.parametrize("name", SLICE)
