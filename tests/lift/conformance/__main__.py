@@ -46,8 +46,8 @@ def main() -> None:
             given.json.write_text(json.dumps([asdict(v) for v in verdicts], indent=1), "utf-8")
     print(f"{len(names)} rows in {time.monotonic() - began:.0f} s")
     print(report.summary(verdicts))
-    if not given.prefixes and not dtypes:
-        report.write(verdicts)
+    if not given.prefixes:
+        report.write(verdicts, dtypes)
 
 
 def _passed(kept: Path) -> list[Verdict]:

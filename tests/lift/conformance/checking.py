@@ -23,6 +23,7 @@ from tests.lift.conformance.cases import (
     told,
 )
 from tests.lift.conformance.comparing import difference
+from tests.lift.conformance.recipes import Recipe
 from tests.lift.conformance.rows import recipes_of
 
 PASS = "pass"
@@ -63,15 +64,13 @@ def check_row(name: str, dtypes: Sequence[str] = ()) -> Verdict:
       dtypes: Of which columns, if the recipe has them; by default all that it has.
     """
     verdict = Verdict(name=name)
-    refusals = []
+    refusals: list[str] = []
     for recipe in recipes_of(name):
         offered = recipe.dtypes or tuple(values.DTYPES)
-        for column in [c for c in offered if c in dtypes] or offered:
-            try:
-                with jax.enable_x64(column == "f64"):
-                    _check_case(Case.of(name, recipe, column), verdict)
-            except Refused as e:
-                refusals.append(str(e))
+        chosen = [column for column in offered if column in dtypes]
+        refusals += _check_columns(verdict, recipe, chosen or offered)
+        if chosen and not verdict.cells:
+            refusals += _check_columns(verdict, recipe, offered)
         if verdict.cells:
             return verdict
     real = [reason for reason in refusals if reason.startswith("jax.export")]
@@ -79,6 +78,18 @@ def check_row(name: str, dtypes: Sequence[str] = ()) -> Verdict:
     if not real:
         verdict.cells["f32"] = f"no recipe works: {refusals[0]}"
     return verdict
+
+
+def _check_columns(verdict: Verdict, recipe: Recipe, columns: Sequence[str]) -> list[str]:
+    """Adds the cells of some dtypes; returns why the others have none."""
+    refusals = []
+    for column in columns:
+        try:
+            with jax.enable_x64(column == "f64"):
+                _check_case(Case.of(verdict.name, recipe, column), verdict)
+        except Refused as e:
+            refusals.append(str(e))
+    return refusals
 
 
 def _check_case(case: Case, verdict: Verdict) -> None:

@@ -20,12 +20,18 @@ _COLUMNS = ("f32", "i32", "bf16", "f64", "c64", "symbolic", "grad", "vmap")
 _SYMBOLIC = " symbolic"
 
 
-def write(verdicts: Sequence[Verdict]) -> None:
-    """Replaces the written part of the document."""
+def write(verdicts: Sequence[Verdict], dtypes: Sequence[str] = ()) -> None:
+    """Replaces the written part of the document.
+
+    Args:
+      verdicts: Of all rows.
+      dtypes: Which columns were asked for; empty means all.
+    """
+    only = f"Of the dtypes only {', '.join(dtypes)} was tried this time.\n\n" if dtypes else ""
     text = DOCUMENT.read_text(encoding="utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    written = f"{_BEGIN}\n\n## Result\n\n{summary(verdicts)}\n{_table(verdicts)}\n{_END}"
+    written = f"{_BEGIN}\n\n## Result\n\n{only}{summary(verdicts)}\n{_table(verdicts)}\n{_END}"
     DOCUMENT.write_text(before + written + after, encoding="utf-8")
 
 

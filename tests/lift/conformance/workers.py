@@ -20,7 +20,7 @@ def sweep(
     *,
     dtypes: Sequence[str] = (),
     processes: int = 2,
-    limit_s: float = 180,
+    limit_s: float = 600,
 ) -> Iterator[Any]:
     """Yields the `Verdict` of each row, in the order in which they are done.
 
