@@ -172,8 +172,9 @@ SERVE = """
         assert first.addressable_shards[0].data.shape == ((8, 8) if mesh is None else (8, 4))
         found = model.functions["serving_default"](model.weights, x)
         assert len(found.sharding.device_set) == 4
-        whole = multihost_utils.process_allgather(found, tiled=True)
-        np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-5)
+        for result in (found, model(x)["y"]):
+            whole = multihost_utils.process_allgather(result, tiled=True)
+            np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-5)
     print("same numbers")
 """
 
