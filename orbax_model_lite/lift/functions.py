@@ -17,6 +17,7 @@ from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 from orbax_model_lite.jaxtypes.leaves import to_logical, to_physical
+from orbax_model_lite.lift.identities import ProgramDerivativeWarning
 from orbax_model_lite.lift.lifted import LiftedModule, lift_module, module_coverage
 from orbax_model_lite.lift.problems import Coverage
 
@@ -36,7 +37,9 @@ def lift_function(
     """Returns a StableHLO function of a bundle as ordinary JAX code.
 
     The callable has the function's own signature, tree and argument names. It may be traced,
-    differentiated, vmapped and exported again, on any devices and at symbolic shapes.
+    differentiated, vmapped and exported again, on any devices and at symbolic shapes. A function
+    that `jax2obm.convert` did not write has no marks of derivative rules: it is differentiated by
+    its program, which a UserWarning says once.
 
     Args:
       function: Of a bundle, or from `jax2obm.convert`.
@@ -75,7 +78,14 @@ def lift_function(
     parameters = Parameters(
         function_name=name, signature=function.signature, argument_names=trees.argument_names
     )
-    return _with_trees(module, function, parameters)
+    is_silent = derivative == "program" or has_rules(function)
+    warning = None if is_silent else ProgramDerivativeWarning(where)
+    return _with_trees(module, function, parameters, warning)
+
+
+def has_rules(function: ShloFunction) -> bool:
+    """Returns whether `jax2obm.convert` wrote a function, so that derivative rules are marked."""
+    return layout.KEY_JAX_TREES in function.supplementals
 
 
 def coverage(
@@ -116,7 +126,10 @@ def _trees(function: ShloFunction, where: str, read: ReadBytes | None) -> JaxTre
 
 
 def _with_trees(
-    module: LiftedModule, function: ShloFunction, parameters: Parameters
+    module: LiftedModule,
+    function: ShloFunction,
+    parameters: Parameters,
+    warning: ProgramDerivativeWarning | None,
 ) -> Callable[..., Any]:
     inputs, outputs = function.signature.input_leaves, function.signature.output_leaves
     output_tree = callable_tree(function.signature.outputs)
@@ -126,7 +139,8 @@ def _with_trees(
     def lifted(*args: Any, **kwargs: Any) -> Any:
         given, named = adapted(parameters.tree, parameters.bound(args, kwargs))[0]
         flat = parameters.require(given, named)
-        results = module(*(to_physical(inputs[i], flat[i]) for i in function.kept_inputs))
+        taken = [to_physical(inputs[i], flat[i]) for i in function.kept_inputs]
+        results = module(*(warning.on(taken) if warning else taken))
         pairs = zip(outputs, results, strict=True)
         logical = [to_logical(spec, leaf, place) for spec, leaf in pairs if isinstance(spec, Spec)]
         return unflatten(output_tree, [logical[i] for i in output_order])

@@ -16,6 +16,7 @@ from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 from orbax_model_lite.jax2obm import convert
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 from orbax_model_lite.lift import lift_function
+from orbax_model_lite.lift.functions import has_rules
 from orbax_model_lite.orchestration import Pipeline, Role, Stage, Step, plan, stage_interfaces
 
 
@@ -56,6 +57,10 @@ def fused(bundle: Bundle, name: str, pipeline: Pipeline) -> tuple[dict[str, Obje
         allow_large_constants=True,
     )
     made = _with_names(made, bundle, functions[0], bool(weights), pipeline)
+    if not constraints and not all(map(has_rules, functions)):
+        # The record says that derivative rules are marked, and nobody marked those of a stage.
+        others = {k: s for k, s in made.supplementals.items() if k != layout.KEY_JAX_TREES}
+        made = replace(made, supplementals=others)
     stage = Stage(function=own_name, role=Role.MODEL, weights=weights)
     return {**bundle.objects, own_name: made}, replace(pipeline, stages=(stage,))
 
@@ -87,7 +92,12 @@ def _chain(
     bundle: Bundle, pipeline: Pipeline, functions: Sequence[ShloFunction], steps: Sequence[Step]
 ) -> Callable[..., Any]:
     lifted = [
-        lift_function(function, name=stage.function, read=bundle.read_bytes)
+        lift_function(
+            function,
+            name=stage.function,
+            read=bundle.read_bytes,
+            derivative="rules" if has_rules(function) else "program",
+        )
         for function, stage in zip(functions, pipeline.stages, strict=True)
     ]
 

@@ -23,6 +23,7 @@ from orbax_model_lite.jaxtypes.fixing import fixed_spec, remaining
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, Placements
 from orbax_model_lite.jaxtypes.shapes import DimScope, to_struct
 from orbax_model_lite.lift import lift_function
+from orbax_model_lite.lift.functions import has_rules
 
 
 def specialized(bundle: Bundle, sizes: Mapping[str, int]) -> dict[str, Object]:
@@ -82,7 +83,8 @@ def specialize_function(
     """
     trees = _trees(function, name, read)
     mesh = _mesh(function, trees, name)
-    lifted = lift_function(function, name=name, read=read, mesh=mesh)
+    mode = "rules" if has_rules(function) else "program"
+    lifted = lift_function(function, name=name, read=read, mesh=mesh, derivative=mode)
     constraints = remaining(trees.constraints, sizes, f"function {name!r}")
     scope = DimScope(constraints)
     structs = [
@@ -101,11 +103,11 @@ def specialize_function(
         data_names=function.data_names,
         gradient_function_name=function.gradient_function_name,
     )
-    return replace(
-        made,
-        visibility=function.visibility,
-        supplementals={**function.supplementals, **_supplementals(made, trees, name)},
-    )
+    supplementals = {**function.supplementals, **_supplementals(made, trees, name)}
+    if not has_rules(function):
+        # The record says that derivative rules are marked, and here nobody marked any.
+        del supplementals[layout.KEY_JAX_TREES]
+    return replace(made, visibility=function.visibility, supplementals=supplementals)
 
 
 def _supplementals(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import jax
@@ -217,3 +218,25 @@ def test_a_module_may_be_called_under_numpy_lists_and_tracers():
         module(np.ones(2, np.float32))
     with pytest.raises(SignatureMismatchError, match=r"argument 0: expected float32\[2\]"):
         module(np.ones(3, np.float32), np.int32(7))
+
+
+def _without_marks(stored):
+    """Returns a function as another writer would have left it."""
+    return dataclasses.replace(stored, supplementals={})
+
+
+def test_an_unmarked_function_says_once_that_its_derivative_is_the_programs():
+    stored = jax2obm.convert(lambda x: (jax.lax.stop_gradient(x) * x).sum(), (X,))
+    lifted = lift.lift_function(_without_marks(stored), name="product")
+    close(lifted(X), (X * X).sum())
+    with pytest.warns(UserWarning, match="function 'product': expected marks"):
+        jax.grad(lifted)(X)
+    close(jax.grad(lifted)(X), X)
+
+
+def test_the_derivative_of_the_program_can_be_asked_for():
+    stored = jax2obm.convert(lambda x: (jax.lax.stop_gradient(x) * x).sum(), (X,))
+    close(jax.grad(lift.lift_function(stored))(X), jnp.asarray(X))
+    for function in (stored, _without_marks(stored)):
+        lifted = lift.lift_function(function, derivative="program")
+        close(jax.grad(lifted)(X), jnp.asarray(2 * X))
