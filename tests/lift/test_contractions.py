@@ -235,13 +235,13 @@ def test_gradients_of_a_convolution_are_the_originals(strides):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_same_padding_of_a_symbolic_image_stays_symbolic():
+def test_a_convolution_of_a_symbolic_batch_and_image_stays_symbolic():
     def function(x, y):
         return jax.lax.conv_general_dilated(
-            x, y, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, y, (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    b, h = jax.export.symbolic_shape("b, h")
+    b, h = jax.export.symbolic_shape("b, h", constraints=["h >= 3"])
     y = drawn(3, 3, 3, 4)
     specs = [jax.ShapeDtypeStruct((b, h, h, 3), np.float32), y]
     lifted = lift_module(exported(function, *specs))
@@ -250,3 +250,26 @@ def test_the_same_padding_of_a_symbolic_image_stays_symbolic():
         x = drawn(2, size, size, 3)
         np.testing.assert_allclose(again.call(x, y)[0], function(x, y), rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(lifted(x, y)[0], function(x, y), rtol=1e-4, atol=1e-5)
+
+
+def test_padding_that_is_a_symbolic_size_is_padded_first():
+    text = """func.func @main(%x: tensor<1x?x1xf32>, %y: tensor<2x1x1xf32>) -> tensor<1x?x1xf32> {
+      %n = stablehlo.get_dimension_size %x, dim = 1 : (tensor<1x?x1xf32>) -> tensor<i32>
+      %v = stablehlo.reshape %n : (tensor<i32>) -> tensor<1xi32>
+      %p = stablehlo.concatenate %v, %v, dim = 0 : (tensor<1xi32>, tensor<1xi32>) -> tensor<2xi32>
+      %q = stablehlo.reshape %p : (tensor<2xi32>) -> tensor<1x2xi32>
+      %z = "stablehlo.dynamic_conv"(%x, %y, %q) <{
+        dimension_numbers = #stablehlo.conv<[b, 0, f]x[0, i, o]->[b, 0, f]>,
+        feature_group_count = 1 : i64, batch_group_count = 1 : i64,
+        lhs_dilation = array<i64: 2>
+      }> : (tensor<1x?x1xf32>, tensor<2x1x1xf32>, tensor<1x2xi32>) -> tensor<1x?x1xf32>
+      return %z : tensor<1x?x1xf32>
+    }"""
+    (n,) = jax.export.symbolic_shape("n")
+    specs = [jax.ShapeDtypeStruct(shape, np.float32) for shape in ((1, n, 1), (2, 1, 1))]
+    found = jax.export.export(jax.jit(lift_module(text)))(*specs)
+    x, y = np.array([1, 2, 3], np.float32), np.array([1, 10], np.float32)
+    padded = np.array([0, 0, 0, 1, 0, 2, 0, 3, 0, 0, 0], np.float32)
+    expected = padded[:-1] * y[0] + padded[1:] * y[1]
+    result = found.call(x.reshape(1, 3, 1), y.reshape(2, 1, 1))[0]
+    np.testing.assert_allclose(result.reshape(-1), expected)
