@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, final
@@ -30,6 +29,7 @@ from orbax_model_lite.runtime import changes, lifting
 from orbax_model_lite.runtime import trust as gates
 from orbax_model_lite.runtime.engines import Engines
 from orbax_model_lite.runtime.forms import LoweredCallable
+from orbax_model_lite.runtime.named import Named
 from orbax_model_lite.runtime.pipeline import BoundPipeline
 from orbax_model_lite.runtime.polymorphic import PolymorphicCallable
 from orbax_model_lite.runtime.splitting import weights_shardings
@@ -38,42 +38,6 @@ from orbax_model_lite.runtime.weights import Weights
 
 if TYPE_CHECKING:
     from orbax_model_lite.core.examples import Example
-
-
-@final
-class _Named(Mapping[str, Any]):
-    """Callables by name, each bound on first use."""
-
-    def __init__(self, kind: str, names: list[str], bind: Callable[[str], Any]) -> None:
-        self._kind, self._names, self._bind = kind, names, bind
-        self._bound: dict[str, Any] = {}
-        self._lock = threading.RLock()
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._bound:
-            return self._bound[name]
-        if name not in self._names:
-            raise unknown_name(self._kind, name, self._names)
-        with self._lock:
-            if name not in self._bound:
-                self._bound[name] = self._bind(name)
-            return self._bound[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __repr__(self) -> str:
-        return f"<{self._kind}s: {', '.join(self._names)}>"
-
-    def clear(self) -> None:
-        with self._lock:
-            self._bound.clear()
 
 
 @final
@@ -112,8 +76,8 @@ class Model:
         self._matched: dict[Stage, Any] = {}
         self._bound_stages: dict[Stage, Callable[..., Any]] = {}
         functions = [n for n, o in bundle.objects.items() if isinstance(o, Function)]
-        self.functions: Mapping[str, Any] = _Named("function", functions, self._bind_function)
-        self.pipelines: Mapping[str, BoundPipeline] = _Named(
+        self.functions: Mapping[str, Any] = Named("function", functions, self._bind_function)
+        self.pipelines: Mapping[str, BoundPipeline] = Named(
             "pipeline", list(orchestration.pipelines), self._bind_pipeline
         )
 
@@ -302,7 +266,7 @@ class Model:
         self._is_closed = True
         self.__dict__.pop("_default", None)
         for named in (self.functions, self.pipelines):
-            assert isinstance(named, _Named)
+            assert isinstance(named, Named)
             named.clear()
         self._matched.clear()
         self._bound_stages.clear()
