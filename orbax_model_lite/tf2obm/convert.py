@@ -50,8 +50,9 @@ def convert_function(
       suppress_x64_outputs: See `prepare_function`.
       lower: Whether the function gets a StableHLO form too, with which the bundle runs without
         TensorFlow. "auto" makes one where it is the same function and adds little, and records the
-        reason where not; "always" raises where there is none. Variables become constants in it,
-        and with "always" checks of values are left out.
+        reason where not; "always" raises where there is none. It takes any batch, or batches of 1
+        and 8 where rows depend on each other. Variables become constants in it, and with "always"
+        checks of values are left out.
       platforms: That the StableHLO form is for; None is cpu, cuda and tpu.
 
     Raises:

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 import jax
 import numpy as np
 
+from orbax_model_lite.core import layout
 from orbax_model_lite.core.function import (
     Lowering,
     PolymorphicFunction,
@@ -30,14 +31,19 @@ from orbax_model_lite.lift.lifted import LiftedModule, lift_module, module_cover
 from orbax_model_lite.stablehlo.facts import facts
 from orbax_model_lite.tf2obm.compiling import compiled
 from orbax_model_lite.tf2obm.names import argument_names
-from orbax_model_lite.tf2obm.obstacles import NotLowerable, operation_at, require_lowerable
+from orbax_model_lite.tf2obm.obstacles import (
+    NotLowerable,
+    has_gradient_rules,
+    operation_at,
+    require_lowerable,
+)
 from orbax_model_lite.tf2obm.prepare import PreparedFunction
 from orbax_model_lite.tf2obm.probing import difference
 
 FIXED_SIZES: Final = (1, 8)
 """Batch sizes of a function whose rows depend on each other."""
 
-MAX_AUTO_CONSTANT_BYTES: Final = 1 << 20
+MAX_AUTO_CONSTANT_BYTES: Final = 1_000_000
 
 _TRIED_SIZES = (1, 3, 5)
 _SYMBOL = "b"
@@ -194,7 +200,11 @@ def _converted(task: _Task, call: FlatCall, batch: int | str) -> ShloFunction:
     wanted = [spec.dtype for spec in leaves(signature.outputs)]
     if [spec.dtype for spec in leaves(form.signature.outputs)] != wanted:
         raise NotLowerable("its StableHLO form has other output types")
-    return replace(form, visibility=Visibility.PRIVATE)
+    supplementals = dict(form.supplementals)
+    if has_gradient_rules(task.prepared):
+        # The record says that derivative rules are marked, and the compiler has dropped these.
+        del supplementals[layout.KEY_JAX_TREES]
+    return replace(form, visibility=Visibility.PRIVATE, supplementals=supplementals)
 
 
 def _with_trees(prepared: PreparedFunction, call: FlatCall) -> Callable[..., Tree]:

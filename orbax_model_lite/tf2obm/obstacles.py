@@ -17,6 +17,7 @@ from orbax_model_lite.core.tree import flatten_with_path, format_path
 from orbax_model_lite.tf2obm.prepare import PreparedFunction
 
 _CHECKS: Final = frozenset({"Assert", "CheckNumerics", "CheckNumericsV2"})
+_GRADIENT_RULES: Final = frozenset({"PreventGradient", "StopGradient"})
 _ANY_VALUE: Final = frozenset(
     {"Const", "Identity", "IdentityN", "NoOp", "Placeholder", "PlaceholderWithDefault"}
 )
@@ -71,6 +72,13 @@ def require_lowerable(prepared: PreparedFunction, *, with_checks: bool) -> None:
     checks = [node.op for node in _nodes(prepared) if node.op in _CHECKS]
     if checks and with_checks:
         raise NotLowerable(f"{checks[0]} is a check of values, which StableHLO has not", checks[0])
+
+
+def has_gradient_rules(prepared: PreparedFunction) -> bool:
+    """Whether a function's derivative is not that of its operations: StableHLO keeps only these."""
+    return any(
+        node.op in _GRADIENT_RULES or "_gradient_op_type" in node.attr for node in _nodes(prepared)
+    )
 
 
 def verdict_of_xla(error: Exception) -> NotLowerable:

