@@ -13,7 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import FunctionSupplemental
-from orbax_model_lite.core.function import PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction, ShloFunction
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.core.value import Object
@@ -30,7 +30,7 @@ def specialized(bundle: Bundle, sizes: Mapping[str, int]) -> dict[str, Object]:
     """Returns a bundle's objects with symbolic sizes fixed in every StableHLO function.
 
     Functions that have none of the symbols stay what they are, and so do TensorFlow functions,
-    whose sizes are open in a way of their own.
+    whose sizes are open in a way of their own; the sizes of their StableHLO forms are fixed.
 
     Args:
       bundle: Whose objects they are.
@@ -52,6 +52,8 @@ def specialized(bundle: Bundle, sizes: Mapping[str, int]) -> dict[str, Object]:
 def _shlo_functions(found: Object) -> list[ShloFunction]:
     if isinstance(found, PolymorphicFunction):
         return [f for f in found.functions if isinstance(f, ShloFunction)]
+    if isinstance(found, OpaqueFunction) and found.lowering and found.lowering.function:
+        return _shlo_functions(found.lowering.function)
     return [found] if isinstance(found, ShloFunction) else []
 
 
@@ -63,6 +65,10 @@ def _object(name: str, found: Object, bundle: Bundle, sizes: Mapping[str, int]) 
 
     if isinstance(found, PolymorphicFunction):
         return replace(found, functions=tuple(map(fixed, found.functions)))
+    if isinstance(found, OpaqueFunction) and found.lowering and found.lowering.function:
+        form = _object(name, found.lowering.function, bundle, sizes)
+        assert isinstance(form, ShloFunction | PolymorphicFunction)
+        return replace(found, lowering=replace(found.lowering, function=form))
     return fixed(found)
 
 

@@ -29,9 +29,11 @@ def lifted(bundle: Bundle, name: str, **options: Any) -> Callable[..., Any]:
 
     def lift(function: Any) -> Callable[..., Any]:
         if not isinstance(function, ShloFunction):
+            lowering = getattr(function, "lowering", None)
+            why = f" without a StableHLO form, because {lowering.reason}" if lowering else ""
             raise UnsupportedError(
                 f"function {name!r}: expected a StableHLO function; found "
-                f"{type(function).__name__}; only StableHLO can be lifted to JAX"
+                f"{type(function).__name__}{why}; only StableHLO can be lifted to JAX"
             )
         return lift_function(function, name=name, read=bundle.read_bytes, **options)
 

@@ -293,3 +293,16 @@ def test_a_function_that_nobody_lowered_runs_as_before(bundles):
     functions = obm.read(bundles["never"]).functions
     assert isinstance(functions["best"], OpaqueFunction)
     assert functions["best"].lowering is None
+
+
+def test_fixed_sizes_fix_those_of_the_forms_too(bundles):
+    fixed = obm.load(bundles["whole"]).specialize(b=4)
+    forms = [fixed.bundle.functions[name].lowering.function for name in ("normalize", "best")]
+    assert [form.signature.symbols for form in forms] == [(), ()]
+    np.testing.assert_array_equal(fixed(images(4))["label"], expected(4)["label"])
+    np.testing.assert_array_equal(fixed.fuse()(images(4))["label"], expected(4)["label"])
+
+
+def test_lifting_a_function_without_a_form_says_why_it_has_none(bundles):
+    with pytest.raises(UnsupportedError, match="without a StableHLO form, because AsString works"):
+        obm.load(bundles["stopped"]).lift("named")
