@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 from orbax_model_lite.errors import UnsupportedError
+from orbax_model_lite.lift.division import quotient
 from orbax_model_lite.lift.folding import fold, settled
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.program import Block, Program, Step
@@ -81,6 +82,10 @@ class _Frame:
             step = steps[self._next]
             if step.callee is not None:
                 arguments = [self._slots[slot] for slot in step.inputs]
+                known = quotient(step.callee, arguments, evaluate)
+                if known is not None:
+                    self.resume((known,))
+                    continue
                 return _Frame(step.callee.body, [_UNSET] * step.callee.slots, arguments)
             self.resume(self._run_step(step))
         return None
