@@ -16,7 +16,16 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).parent.parent
 PACKAGE = REPOSITORY / "orbax_model_lite"
 FRAMEWORKS = ("jax", "jaxlib", "orbax", "tensorstore", "safetensors", "tensorflow", "torch", "flax")
-NEVER_ANY_FRAMEWORK = ("core", "orchestration", "errors", "_lazy", "_proto", "runtime", "cli")
+NEVER_ANY_FRAMEWORK = (
+    "core",
+    "orchestration",
+    "errors",
+    "_lazy",
+    "_proto",
+    "runtime",
+    "cli",
+    "inspection",
+)
 ROOMS = sorted(
     path.parent.relative_to(REPOSITORY).as_posix().replace("/", ".")
     for path in PACKAGE.rglob("__init__.py")

@@ -6,11 +6,14 @@ import os
 
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.checking import check
+from orbax_model_lite.core.digests import Progress
+from orbax_model_lite.core.examples import Tolerance
 from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.report import Finding, Report
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.orchestration import check_orchestration
 from orbax_model_lite.runtime import replay as replaying
+from orbax_model_lite.runtime.isolation import Isolation, replay_isolated
 from orbax_model_lite.runtime.loading import load, read_orchestration
 from orbax_model_lite.runtime.programs import check_programs
 from orbax_model_lite.runtime.replay import Tolerances
@@ -23,6 +26,8 @@ def verify(
     replay: bool = False,
     tolerances: Tolerances | None = None,
     trust: Trust | None = None,
+    isolation: Isolation | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Returns everything that is wrong with a bundle, not only the first thing.
 
@@ -37,6 +42,9 @@ def verify(
         Left out: float32 1e-5, bfloat16 and float16 1e-2, float64 1e-12 relative to the largest
         magnitude of an output; integers and strings equal.
       trust: What the programs may do beyond the harmless.
+      isolation: Limits of a child process in which the replay runs, so that the verdict survives a
+        program that crashes; None runs it in this process.
+      progress: Called with (bytes done, total) while files are digested.
 
     Returns:
       A report; `ok` is False when anything is wrong or could not be decided.
@@ -49,14 +57,13 @@ def verify(
       >>> verify("m.obm", replay=True).ok
       True
     """
-    findings = list(check(path).findings)
+    findings = list(check(path, progress=progress).findings)
     try:
         bundle = read(path)
         findings += _check_pipelines(bundle)
         is_sound = not any(finding.severity == "error" for finding in findings)
         if replay and is_sound:
-            findings += check_programs(bundle)
-            findings += _replayed(bundle, tolerances, trust)
+            findings += _replay(bundle, tolerances, trust or Trust(), isolation)
     except ObmError as e:
         if not any(finding.severity == "error" for finding in findings):
             findings.append(Finding(severity="error", where=str(path), message=str(e)))
@@ -69,6 +76,31 @@ def _check_pipelines(bundle: Bundle) -> list[Finding]:
     return [Finding(severity="error", where="orchestration", message=p) for p in problems]
 
 
-def _replayed(bundle: Bundle, tolerances: Tolerances | None, trust: Trust | None) -> list[Finding]:
+def run_programs(
+    bundle: Bundle, tolerances: Tolerances | None = None, trust: Trust | None = None
+) -> list[Finding]:
+    """Returns what the programs of a bundle show: their recorded facts, and its examples replayed.
+
+    Args:
+      bundle: One whose files are as recorded.
+      tolerances: See `verify`.
+      trust: See `verify`.
+
+    Raises:
+      ObmError: If a program cannot be parsed, trusted or run at all.
+    """
+    findings = check_programs(bundle)
     with load(bundle, trust=trust) as model:
-        return replaying.replay(model, tolerances)
+        return findings + replaying.replay(model, tolerances)
+
+
+def _replay(
+    bundle: Bundle, tolerances: Tolerances | None, trust: Trust, isolation: Isolation | None
+) -> list[Finding]:
+    if isolation is None:
+        return run_programs(bundle, tolerances, trust)
+    plain = {
+        name: (value.relative, value.absolute) if isinstance(value, Tolerance) else (value, 0.0)
+        for name, value in (tolerances or {}).items()
+    }
+    return replay_isolated(bundle.path, isolation, trust=trust, tolerances=plain)

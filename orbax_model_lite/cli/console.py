@@ -1,0 +1,120 @@
+"""Where text goes: width, colour and characters that the stream at hand can show.
+
+A bundle's names come from strangers, so whatever is printed passes `clean`: no control character
+reaches a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, Final, TextIO, final
+
+_STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_NARROWEST: Final = 40
+
+
+@final
+class Console:
+    """One output stream.
+
+    Attributes:
+      width: Columns of a line; None where lines are as long as they are (a pipe).
+      is_colored: Whether styles are written.
+      is_ascii: Whether only ASCII can be shown.
+    """
+
+    def __init__(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
+        """Looks at the stream and at COLUMNS, NO_COLOR and TERM."""
+        self._stream = stream
+        is_terminal = stream.isatty()
+        self.width = _width(stream, environment, is_terminal=is_terminal)
+        self.is_colored = (
+            is_terminal and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+        )
+        self.is_terminal = is_terminal
+        encoding = (getattr(stream, "encoding", None) or "ascii").lower()
+        self.is_ascii = not encoding.startswith("utf")
+
+    def line(self, text: str = "") -> None:
+        """Writes one line; the text was cleaned and styled before."""
+        self._stream.write(text + "\n")
+
+    def raw(self, text: str) -> None:
+        """Writes as it is, at once."""
+        self._stream.write(text)
+        self._stream.flush()
+
+    def json(self, value: Any) -> None:
+        """Writes a value as JSON, which escapes what a terminal could misread."""
+        self._stream.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def styled(self, text: str, *styles: str) -> str:
+        """Returns the text in a style, where styles are shown."""
+        if not self.is_colored or not text:
+            return text
+        return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
+
+    def heading(self, text: str) -> None:
+        """Writes an empty line, then a title."""
+        self.line()
+        self.line(self.styled(text, "bold"))
+
+    def flush(self) -> None:
+        """Hands everything to the operating system."""
+        self._stream.flush()
+
+
+def clean(text: str) -> str:
+    """Returns text whose unprintable characters are escaped, as `repr` does.
+
+    >>> clean(f"red{chr(27)}[31m").count(chr(27))
+    0
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def text_width(text: str) -> int:
+    """Returns how many columns a text takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
+
+
+def size_text(size_bytes: int | None) -> str:
+    """Returns a size as people say it.
+
+    >>> size_text(21_500_000)
+    '21.5 MB'
+    """
+    if size_bytes is None:
+        return "?"
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    size, unit = float(size_bytes), 0
+    while size >= 999.95 and unit < 5:
+        size, unit = size / 1000, unit + 1
+    return f"{size:.1f} {('B', 'kB', 'MB', 'GB', 'TB', 'PB')[unit]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns for example "1 file" or "2,300 files"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _width(stream: TextIO, environment: Mapping[str, str], *, is_terminal: bool) -> int | None:
+    asked = environment.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return max(_NARROWEST, int(asked))
+    if not is_terminal:
+        return None
+    try:
+        return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns)
+    except (OSError, ValueError):
+        return 80

@@ -1,0 +1,69 @@
+"""`obm verify`: is a bundle whole, and does it still compute what the original did?"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from typing import Final
+
+from orbax_model_lite.cli.console import Console, clean, counted
+from orbax_model_lite.cli.progress import ProgressBar
+from orbax_model_lite.cli.tables import wrapped
+from orbax_model_lite.core.report import Report
+from orbax_model_lite.runtime.isolation import Isolation
+from orbax_model_lite.runtime.trust import Trust
+from orbax_model_lite.runtime.verification import verify as verify_bundle
+
+_STYLES: Final = {"error": "red", "inconclusive": "yellow", "warning": "yellow", "info": "dim"}
+
+
+def verify(options: argparse.Namespace, console: Console) -> int:
+    """Prints every finding and the verdict; returns the exit code."""
+    isolation = None
+    if options.isolate:
+        isolation = Isolation(
+            memory_bytes=int(options.memory_gib * 2**30),
+            timeout_s=options.timeout_s,
+            cpus=options.cpus,
+        )
+    is_shown = not (options.json or options.quiet)
+    with ProgressBar(Console(sys.stderr), "digests", is_shown=is_shown) as bar:
+        report = verify_bundle(
+            options.path,
+            replay=options.replay or options.isolate,
+            trust=Trust(custom_calls=options.trust_custom_call, tf_ops=options.trust_tf_op),
+            isolation=isolation,
+            progress=bar.update,
+        )
+    if options.json:
+        console.json(
+            {"verdict": _verdict(report), "findings": [asdict(f) for f in report.findings]}
+        )
+    elif not options.quiet:
+        write_report(console, report, options.path)
+    if not os.path.lexists(options.path):
+        return 2
+    return {"ok": 0, "not ok": 1, "inconclusive": 3}[_verdict(report)]
+
+
+def write_report(console: Console, report: Report, path: str) -> None:
+    """Writes the findings, heaviest first, then the verdict."""
+    for finding in report.findings:
+        label = console.styled(f"{finding.severity:<12}", _STYLES[finding.severity])
+        text = f"{clean(finding.where)}: {clean(finding.message)}"
+        lines = wrapped(text, console.width - 14) if console.width else [text]
+        console.line(f"{label}  {lines[0]}")
+        for line in lines[1:]:
+            console.line(" " * 14 + line)
+    verdict = _verdict(report)
+    style = {"ok": "green", "not ok": "red", "inconclusive": "yellow"}[verdict]
+    found = f" ({counted(len(report.findings), 'finding')})" if report.findings else ""
+    console.line(f"{clean(path)}: {console.styled(verdict, style)}{found}")
+
+
+def _verdict(report: Report) -> str:
+    if report.has_errors:
+        return "not ok"
+    return "inconclusive" if report.is_inconclusive else "ok"

@@ -1,0 +1,63 @@
+"""What a bundle is, told without a framework: descriptions, weights by header, trees of types.
+
+Everything here reads and nothing runs; `cli` prints what it returns. Each name is imported on first
+use, and NumPy only where values of arrays are asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from orbax_model_lite import _lazy
+
+if TYPE_CHECKING:
+    from orbax_model_lite.inspection.describing import describe
+    from orbax_model_lite.inspection.description import (
+        Description,
+        FunctionDescription,
+        PipelineDescription,
+        StageDescription,
+        WeightsDescription,
+    )
+    from orbax_model_lite.inspection.manifest import manifest_text
+    from orbax_model_lite.inspection.recorded import ExampleDescription, list_examples
+    from orbax_model_lite.inspection.signatures import SignatureLine, signature_lines
+    from orbax_model_lite.inspection.weights import ListedArray, list_weights
+
+_PLACES = {
+    "Description": "description",
+    "ExampleDescription": "recorded",
+    "FunctionDescription": "description",
+    "ListedArray": "weights",
+    "PipelineDescription": "description",
+    "SignatureLine": "signatures",
+    "StageDescription": "description",
+    "WeightsDescription": "description",
+    "describe": "describing",
+    "list_examples": "recorded",
+    "list_weights": "weights",
+    "manifest_text": "manifest",
+    "signature_lines": "signatures",
+}
+
+__all__ = [
+    "Description",
+    "ExampleDescription",
+    "FunctionDescription",
+    "ListedArray",
+    "PipelineDescription",
+    "SignatureLine",
+    "StageDescription",
+    "WeightsDescription",
+    "describe",
+    "list_examples",
+    "list_weights",
+    "manifest_text",
+    "signature_lines",
+]
+
+__getattr__ = _lazy.names(__name__, _PLACES)
+
+
+def __dir__() -> list[str]:
+    return __all__

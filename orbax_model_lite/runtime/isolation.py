@@ -1,0 +1,170 @@
+"""Programs of a bundle in a child process: with less memory, time and cores, and free to crash.
+
+What a stranger's module does to MLIR, XLA or TensorFlow happens there. The child is this package
+again (`isolation_child`); it is asked for one thing and answers with one JSON file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.function import OpaqueFunction
+from orbax_model_lite.core.report import Finding
+from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, unknown_name
+from orbax_model_lite.runtime.trust import Trust
+
+# The child's imports are this process's, and the folder it is started in is no part of them.
+_CHILD: Final = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from orbax_model_lite.runtime.isolation_child import answer
+answer(sys.argv[2])
+"""
+_WHERE: Final = "child process"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """What a child process may use.
+
+    Attributes:
+      memory_bytes: Of address space, where the system can limit it (not on Windows).
+      timeout_s: Seconds until it is ended.
+      cpus: Cores that it may run on; None is half of those of this process, at least one.
+    """
+
+    memory_bytes: int = 4 * 2**30
+    timeout_s: float = 120.0
+    cpus: int | None = None
+
+
+def replay_isolated(
+    path: str | os.PathLike[str], isolation: Isolation, *, trust: Trust, tolerances: dict[str, Any]
+) -> list[Finding]:
+    """Returns what a replay in a child process found; its crash is an error among the findings.
+
+    Args:
+      path: The bundle's folder.
+      isolation: Limits of the child.
+      trust: What the programs may do.
+      tolerances: By dtype name, (relative, absolute).
+    """
+    request = {
+        "task": "replay",
+        "path": str(Path(path).absolute()),
+        "custom_calls": sorted(trust.custom_calls),
+        "tf_ops": sorted(trust.tf_ops),
+        "tolerances": tolerances,
+    }
+    answer = _asked(request, isolation)
+    if isinstance(answer, Finding):
+        return [answer]
+    return [Finding(**finding) for finding in answer["findings"]]
+
+
+def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -> str:
+    """Returns the readable StableHLO of a function, parsed in a child process with JAX.
+
+    Args:
+      bundle: The bundle.
+      name: Of a StableHLO function; of a polymorphic one, all variants follow each other.
+      isolation: Limits of the child.
+
+    Raises:
+      UnknownNameError: If there is no such function.
+      InvalidModelError: If it is no StableHLO function.
+      InvalidBundleError: If it does not parse, or the child crashed.
+      MissingDependencyError: If JAX is not installed.
+    """
+    functions = bundle.functions
+    if name not in functions:
+        raise unknown_name("function", name, functions)
+    function = functions[name]
+    if isinstance(function, OpaqueFunction):
+        raise InvalidModelError(
+            f"function {name!r}: expected a StableHLO function; found one of type "
+            f"{function.mime_type!r}; show its signature with --details"
+        )
+    request = {"task": "text", "path": str(bundle.path.absolute()), "name": name}
+    answer = _asked(request, isolation or Isolation())
+    if isinstance(answer, Finding):
+        raise InvalidBundleError(f"function {name!r}: {answer.message}")
+    return answer["text"]
+
+
+def _asked(request: dict[str, Any], isolation: Isolation) -> Any:
+    """Returns the child's answer, or a finding that says why there is none."""
+    with tempfile.TemporaryDirectory(prefix="obm-") as folder:
+        place = Path(folder, "request.json")
+        place.write_text(json.dumps(request | {"limits": asdict(isolation)}), encoding="utf-8")
+        with Path(folder, "errors.txt").open("w+b") as errors:
+            command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), str(place)]
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+            try:
+                code = child.wait(isolation.timeout_s)
+            except subprocess.TimeoutExpired:
+                return _finding(
+                    "inconclusive",
+                    f"expected an end within {isolation.timeout_s:g} s; it was still running; "
+                    "allow more time if the bundle is to be trusted",
+                )
+            finally:
+                _end(child)
+            errors.seek(0)
+            said = errors.read().decode(errors="replace")
+        result = place.with_name("answer.json")
+        if code != 0 or not result.exists():
+            return _finding("error", _crash(code, said, isolation))
+        return _parsed(json.loads(result.read_text("utf-8")))
+
+
+def _parsed(answer: dict[str, Any]) -> Any:
+    """Returns an answer; an error of ours in the child is raised here again."""
+    if "error" in answer:
+        from orbax_model_lite import errors
+
+        raise getattr(errors, answer["error"])(answer["message"])
+    return answer
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Ends the child and all that it has started, if it is still there."""
+    if child.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+        child.wait()
+
+
+def _crash(code: int, said: str, isolation: Isolation) -> str:
+    how = f"exit code {code}"
+    if code < 0:
+        how = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
+    because = f", last saying {last.strip()[:200]!r}" if last else ""
+    return (
+        f"expected programs that run to an end within {isolation.memory_bytes / 2**30:g} GiB; "
+        f"found that they ended the process with {how}{because}; do not run this bundle outside "
+        "of a child process"
+    )
+
+
+def _finding(severity: Any, message: str) -> Finding:
+    return Finding(severity, _WHERE, message)

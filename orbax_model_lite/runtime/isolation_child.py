@@ -1,0 +1,99 @@
+"""The child process of `isolation`: takes limits upon itself, does one task, writes one answer."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from orbax_model_lite import _lazy
+from orbax_model_lite.core.function import ShloFunction
+from orbax_model_lite.core.reading import read
+from orbax_model_lite.core.references import concrete_functions
+from orbax_model_lite.errors import ObmError
+
+
+def answer(place: str) -> None:
+    """Answers the request in a JSON file with `answer.json` beside it.
+
+    The answer has what the task gives, or "error" and "message" of an error of ours. Whatever else
+    goes wrong ends the process, which is an answer too.
+    """
+    request = json.loads(Path(place).read_text("utf-8"))
+    _limit(request["limits"])
+    try:
+        found = _TASKS[request["task"]](request)
+    except ObmError as e:
+        found = {"error": type(e).__name__, "message": str(e)}
+    result = Path(place).with_name("answer.json")
+    beside = result.with_suffix(".unfinished")
+    beside.write_text(json.dumps(found), encoding="utf-8")
+    beside.replace(result)
+    # Threads of a framework may be waiting for work that never comes.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _limit(limits: dict[str, Any]) -> None:
+    cpus = _take_cpus(limits["cpus"])
+    with contextlib.suppress(ImportError):  # Windows has no such module
+        import resource
+
+        seconds = int(limits["timeout_s"] * cpus) + 1
+        _lower(resource, resource.RLIMIT_AS, limits["memory_bytes"])
+        _lower(resource, resource.RLIMIT_CPU, seconds)
+        _lower(resource, resource.RLIMIT_CORE, 0)
+
+
+def _lower(resource: Any, which: int, wanted: int) -> None:
+    _, most = resource.getrlimit(which)
+    limit = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    # macOS refuses a limit of address space.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(which, (limit, limit))
+
+
+def _take_cpus(wanted: int | None) -> int:
+    """Keeps to some cores, so that the machine stays usable; returns how many."""
+    if not hasattr(os, "sched_setaffinity"):
+        return wanted or os.cpu_count() or 1
+    there = sorted(os.sched_getaffinity(0))
+    count = min(len(there), wanted or max(1, len(there) // 2))
+    os.sched_setaffinity(0, there[:count])
+    return count
+
+
+def _replay(request: dict[str, Any]) -> dict[str, Any]:
+    from orbax_model_lite.core.examples import Tolerance
+    from orbax_model_lite.runtime.trust import Trust
+    from orbax_model_lite.runtime.verification import run_programs
+
+    trust = Trust(custom_calls=request["custom_calls"], tf_ops=request["tf_ops"])
+    tolerances = {
+        name: Tolerance(relative=relative, absolute=absolute)
+        for name, (relative, absolute) in request["tolerances"].items()
+    }
+    findings = run_programs(read(request["path"]), tolerances, trust)
+    return {"findings": [asdict(finding) for finding in findings]}
+
+
+def _text(request: dict[str, Any]) -> dict[str, Any]:
+    text = _lazy.load("orbax_model_lite.stablehlo.module:text", purpose="showing StableHLO")
+    bundle, name = read(request["path"]), request["name"]
+    texts = [
+        text(bundle.read_bytes(function.module, where=where))
+        for where, function in concrete_functions(name, bundle.functions[name])
+        if isinstance(function, ShloFunction)
+    ]
+    return {"text": "\n".join(texts)}
+
+
+_TASKS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    "replay": _replay,
+    "text": _text,
+}
