@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Final
 
-from orbax_model_lite.cli import views
 from orbax_model_lite.cli.console import Console, clean, counted, size_text
 from orbax_model_lite.cli.drawing import write_pipeline
 from orbax_model_lite.cli.tables import Column, wrapped, write_table
@@ -20,6 +19,7 @@ from orbax_model_lite.inspection import (
 )
 
 _MOST_ROWS: Final = 40
+_VIEWS: Final = ("details", "tree", "weights", "proto", "examples", "hlo")
 
 
 def show(options: argparse.Namespace, console: Console) -> int:
@@ -29,10 +29,12 @@ def show(options: argparse.Namespace, console: Console) -> int:
       ObmError: If it cannot be read, or has no object of the name that was asked for.
     """
     bundle = read(options.path)
-    for name, view in views.VIEWS.items():
+    for name in _VIEWS:
         asked = getattr(options, name)
         if asked is not None and asked is not False:
-            return view(bundle, asked, options, console)
+            from orbax_model_lite.cli import views
+
+            return views.VIEWS[name](bundle, asked, options, console)
     description = describe(bundle)
     if options.json:
         console.json(asdict(description) | {"needs_tensorflow": description.needs_tensorflow})

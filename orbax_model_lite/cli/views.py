@@ -25,9 +25,7 @@ from orbax_model_lite.errors import unknown_name
 from orbax_model_lite.inspection import (
     ListedArray,
     SignatureLine,
-    list_examples,
     list_weights,
-    manifest_text,
     signature_lines,
 )
 
@@ -194,9 +192,9 @@ def _write_arrays(console: Console, name: str, arrays: list[ListedArray]) -> Non
 
 
 def _proto(bundle: Bundle, _: bool, options: argparse.Namespace, console: Console) -> int:
-    if options.json:
-        from orbax_model_lite.inspection.manifest import manifest_values
+    from orbax_model_lite.inspection.manifest import manifest_text, manifest_values
 
+    if options.json:
         console.json(manifest_values(bundle))
     elif not options.quiet:
         for line in manifest_text(bundle).splitlines():
@@ -205,6 +203,9 @@ def _proto(bundle: Bundle, _: bool, options: argparse.Namespace, console: Consol
 
 
 def _examples(bundle: Bundle, _: bool, options: argparse.Namespace, console: Console) -> int:
+    # Arrays are looked into, which takes NumPy.
+    from orbax_model_lite.inspection.recorded import list_examples
+
     found = list_examples(bundle)
     if options.json:
         console.json([asdict(example) for example in found])

@@ -13,7 +13,6 @@ from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
 from orbax_model_lite.core.signature import Signature, format_tree
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, children, leaves
-from orbax_model_lite.orchestration import parameter_names
 
 _MOST_LEAVES = 6
 
@@ -61,6 +60,9 @@ def signature_lines(
     Raises:
       InvalidBundleError: If a record is damaged.
     """
+    # A description of a bundle names no argument, and does not wait for this.
+    from orbax_model_lite.orchestration import parameter_names
+
     signature = function.signature
     inputs, outputs = _placements(function, read)
     names = parameter_names(function, read)
