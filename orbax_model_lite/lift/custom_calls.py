@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, final
 
@@ -21,7 +21,7 @@ from orbax_model_lite.lift import lapack, linalg, topk, windows
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.sharding import sharding_call
-from orbax_model_lite.lift.types import TensorType
+from orbax_model_lite.lift.types import TensorType, tensor_type
 from orbax_model_lite.lift.values import as_arrays
 from orbax_model_lite.stablehlo.module import string
 
@@ -43,6 +43,22 @@ class CustomCall:
 
 
 def _custom_call(operation: Operation) -> Runner:
+    types = [result.type for result in operation.inner.results]
+    if len(types) != 1 or not isinstance(types[0], ir.TupleType):
+        return _flat_call(operation)
+    # JAX before 2023 wrote several results as one tuple.
+    whole = types[0]
+    parts = [tensor_type(whole.get_type(i)) for i in range(whole.num_types)]
+    run = _flat_call(replace(operation, result_types=parts))
+
+    def run_for_tuple(*operands: Any) -> tuple[tuple[Any, ...]]:
+        found = run(*operands)
+        return (found if isinstance(found, tuple) else (found,),)
+
+    return run_for_tuple
+
+
+def _flat_call(operation: Operation) -> Runner:
     target = operation.text("call_target_name")
     given = operation.around.options.custom_calls.get(target)
     if given is not None:

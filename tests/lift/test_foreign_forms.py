@@ -1,0 +1,86 @@
+"""Modules as other writers give them: test suites, older versions of JAX, hands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from orbax_model_lite.lift import lift_module
+
+_CHECKED = """module @jit_main attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas = 1 : i32} {
+  func.func public @main() -> (tensor<2x3xi32> {jax.result_info = "", mhlo.layout_mode = "default"}) {
+    %0:2 = call @inputs() : () -> (tensor<3xi32>, tensor<2x3xi32>)
+    %1 = call @expected() : () -> tensor<2x3xi32>
+    %2 = stablehlo.broadcast_in_dim %0#0, dims = [1] : (tensor<3xi32>) -> tensor<2x3xi32>
+    %3 = stablehlo.add %2, %0#1 : tensor<2x3xi32>
+    stablehlo.custom_call @check.expect_eq(%3, %1) {has_side_effect = true}
+      : (tensor<2x3xi32>, tensor<2x3xi32>) -> ()
+    return %3 : tensor<2x3xi32>
+  }
+  func.func private @inputs() -> (tensor<3xi32>, tensor<2x3xi32>) {
+    %c = stablehlo.constant dense<[1, 2, 3]> : tensor<3xi32>
+    %d = stablehlo.constant dense<"0x010000000200000003000000FFFFFFFF0500000006000000"> : tensor<2x3xi32>
+    return %c, %d : tensor<3xi32>, tensor<2x3xi32>
+  }
+  func.func private @expected() -> tensor<2x3xi32> {
+    %c = stablehlo.constant dense<[[2, 4, 6], [0, 7, LAST]]> : tensor<2x3xi32>
+    return %c : tensor<2x3xi32>
+  }
+}"""  # noqa: E501  # one line each, as such files have it
+
+
+def _require_equal(found: Any, expected: Any) -> None:
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_call_without_results_hands_its_operands_to_the_handler() -> None:
+    lifted = lift_module(
+        _CHECKED.replace("LAST", "9"), custom_calls={"check.expect_eq": _require_equal}
+    )
+    assert lifted()[0].tolist() == [[2, 4, 6], [0, 7, 9]]
+
+
+def test_what_a_handler_raises_reaches_the_caller_as_it_is() -> None:
+    lifted = lift_module(
+        _CHECKED.replace("LAST", "8"), custom_calls={"check.expect_eq": _require_equal}
+    )
+    with pytest.raises(AssertionError, match="Mismatched elements: 1 / 6"):
+        lifted()
+
+
+def test_each_function_of_a_module_can_be_the_entry() -> None:
+    assert lift_module(_CHECKED.replace("LAST", "9"), entry="inputs")()[0].tolist() == [1, 2, 3]
+
+
+def test_a_custom_call_may_return_its_results_as_one_tuple() -> None:
+    lifted = lift_module(
+        """func.func @main(%x: tensor<2xf32>) -> (tensor<2xi32>, tensor<2xf32>) {
+          %0 = stablehlo.custom_call @pair(%x)
+            : (tensor<2xf32>) -> tuple<tensor<2xf32>, tensor<2xi32>>
+          %1 = stablehlo.get_tuple_element %0[0]
+            : (tuple<tensor<2xf32>, tensor<2xi32>>) -> tensor<2xf32>
+          %2 = stablehlo.get_tuple_element %0[1]
+            : (tuple<tensor<2xf32>, tensor<2xi32>>) -> tensor<2xi32>
+          return %2, %1 : tensor<2xi32>, tensor<2xf32> }""",
+        custom_calls={"pair": lambda x: (x + 1, x.astype(jnp.int32))},
+    )
+    numbers, sums = jax.jit(lifted)(jnp.array([1.5, 2.5]))
+    assert (numbers.tolist(), sums.tolist()) == ([1, 2], [2.5, 3.5])
+
+
+def test_an_older_factorization_returns_a_tuple_and_is_guaranteed() -> None:
+    types = "tuple<tensor<2x2xf32>, tensor<2xi32>, tensor<2xi32>>"
+    lifted = lift_module(
+        f"""func.func @main(%x: tensor<2x2xf32>) -> (tensor<2x2xf32>, tensor<2xi32>) {{
+          %0 = stablehlo.custom_call @LuDecomposition(%x) : (tensor<2x2xf32>) -> {types}
+          %1 = stablehlo.get_tuple_element %0[0] : ({types}) -> tensor<2x2xf32>
+          %2 = stablehlo.get_tuple_element %0[2] : ({types}) -> tensor<2xi32>
+          return %1, %2 : tensor<2x2xf32>, tensor<2xi32> }}"""
+    )
+    both, permutation = lifted(jnp.array([[1.0, 2.0], [4.0, 4.0]]))
+    np.testing.assert_allclose(both, [[4, 4], [0.25, 1]])
+    assert permutation.tolist() == [1, 0]
