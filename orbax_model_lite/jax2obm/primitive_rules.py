@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, final
 
 import jax
@@ -74,24 +74,30 @@ def as_list(results: Any) -> list[Any]:
 
 @final
 class UnmarkedContexts:
-    """Lowering contexts in which one primitive is lowered by JAX's own rule again.
+    """Lowering contexts in which everything is lowered by JAX's own rules again.
 
-    What is lowered in one of them is kept apart: JAX's caches of a module do not know that the
-    rules differ, and would hand out the unmarked form elsewhere.
+    The program of a marked primitive is lowered in one: nobody differentiates it, and a call in it
+    of a function of ours would reach for sizes that the body of a reducer does not have. What is
+    lowered there is kept apart: JAX's caches of a module do not know that the rules differ, and
+    would hand out the unmarked form elsewhere.
+
+    Args:
+      own: Primitives of ours, which only our rules can lower.
     """
 
-    def __init__(self) -> None:
-        self._caches: dict[tuple[int, Primitive], tuple[Any, dict[str, dict[Any, Any]]]] = {}
+    def __init__(self, own: Collection[Primitive]) -> None:
+        self._own = own
+        self._caches: dict[int, tuple[Any, dict[str, dict[Any, Any]]]] = {}
 
-    def of(self, context: Any, primitive: Primitive) -> Any:
-        """Returns `context` without the rule for a primitive."""
+    def of(self, context: Any) -> Any:
+        """Returns `context` without the rules that mark."""
         module_context = context.module_context
         settings = module_context.lowering_parameters
-        rules = tuple(r for r in settings.override_lowering_rules if r[0] is not primitive)
-        own = dataclasses.replace(settings, override_lowering_rules=rules)
+        rules = tuple(rule for rule in settings.override_lowering_rules if rule[0] in self._own)
+        unmarked = dataclasses.replace(settings, override_lowering_rules=rules)
         # Symbols are of one module; it is kept so that no other one gets its id.
         module = module_context.module
         empty = {"lowering_cache": {}, "cached_primitive_lowerings": {}}
-        _, caches = self._caches.setdefault((id(module), primitive), (module, empty))
-        inner = module_context.replace(lowering_parameters=own, **caches)
+        _, caches = self._caches.setdefault(id(module), (module, empty))
+        inner = module_context.replace(lowering_parameters=unmarked, **caches)
         return context.replace(module_context=inner)

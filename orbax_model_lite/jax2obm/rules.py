@@ -83,7 +83,7 @@ class RuleRecorder:
     def __init__(self) -> None:
         self.rules: dict[int, RecordedRule] = {}
         self._depth = 0
-        self._unmarked = primitive_rules.UnmarkedContexts()
+        self._unmarked = primitive_rules.UnmarkedContexts([_result_p])
         self._numbers: dict[tuple[str, ...], int] = {}
         self._calls: dict[tuple[int, str], Callable[..., Any]] = {}
 
@@ -124,7 +124,7 @@ class RuleRecorder:
 
             jaxpr = trace(program, context.avals_in)
             rule = self._record_primitive(name, primitive, parameters, jaxpr)
-            inner = self._unmarked.of(context, primitive)
+            inner = self._unmarked.of(context)
             return self._lower_call(inner, rule, jaxpr, arguments)
 
         return lower

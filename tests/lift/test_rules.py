@@ -354,3 +354,14 @@ def test_parameters_are_read_as_a_literal_of_limited_length():
     for text in ("[1]", "{1: 2}", "__import__('os')", "{'a': " + "[" * 200 + "]" * 200 + "}"):
         assert jax_rules.parameters(text) is None
     assert jax_rules.parameters("{'a': '" + "x" * 5000 + "'}") is None
+
+
+def test_a_scan_by_a_reducer_that_has_a_rule_itself_goes_over_symbolic_sizes():
+    stored = jax2obm.convert(jax.lax.cumlogsumexp, ("b, 4",), platforms=["cpu"])
+    lifted = lift_function(stored)
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+    np.testing.assert_allclose(lifted(x), jax.lax.cumlogsumexp(x), rtol=1e-6)
+    found, expected = (
+        jax.grad(lambda v, f=f: (f(v) ** 2).sum())(x) for f in (lifted, jax.lax.cumlogsumexp)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
