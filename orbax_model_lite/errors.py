@@ -16,7 +16,6 @@ Every message says, in this order: where, what was expected, what was found, wha
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import final
 
@@ -81,6 +80,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
       name: The name that was asked for.
       known: The names there are.
     """
+    # Only a mistake waits for this import.
+    import difflib
+
     names = sorted(known)
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ";"

@@ -10,7 +10,6 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeAlias, final
@@ -102,6 +101,9 @@ def digest_files(
       on_error: Called for a file that cannot be read, which is left out then; by default its
         OSError is raised.
     """
+    # Who only reads the record of digests does not wait for this import.
+    from concurrent.futures import ThreadPoolExecutor
+
     by_size = sorted(((root / path).stat().st_size, path) for path in paths)
     report = _report(sum(size for size, _ in by_size), progress)
 
@@ -157,6 +159,8 @@ def digest_folder(
       InvalidModelError: If the folder holds what a bundle may not, see `list_files`.
       OSError: If a file cannot be read.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     paths = list_files(root)
     unknown = [path for path in paths if path not in known]
     with ThreadPoolExecutor(max_workers=_THREADS) as flushers:

@@ -11,7 +11,6 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from orbax_model_lite.errors import ObmError, StorageError
@@ -121,6 +120,9 @@ def fsync_folder(path: Path) -> None:
 def fsync_tree(root: Path) -> None:
     """Waits until every file below a folder and every name in it is on the disk."""
     files: list[Path] = []
+    # Who only reads does not wait for this import.
+    from concurrent.futures import ThreadPoolExecutor
+
     folders: list[Path] = []
     for folder, _, names in os.walk(root):
         folders.append(Path(folder))

@@ -15,7 +15,7 @@ from orbax_model_lite import _lazy
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.references import concrete_functions
-from orbax_model_lite.errors import ObmError
+from orbax_model_lite.errors import InvalidBundleError, ObmError
 
 
 def answer(place: str) -> None:
@@ -85,11 +85,14 @@ def _replay(request: dict[str, Any]) -> dict[str, Any]:
 def _text(request: dict[str, Any]) -> dict[str, Any]:
     text = _lazy.load("orbax_model_lite.stablehlo.module:text", purpose="showing StableHLO")
     bundle, name = read(request["path"]), request["name"]
-    texts = [
-        text(bundle.read_bytes(function.module, where=where))
-        for where, function in concrete_functions(name, bundle.functions[name])
-        if isinstance(function, ShloFunction)
-    ]
+    texts = []
+    for where, function in concrete_functions(name, bundle.functions[name]):
+        if isinstance(function, ShloFunction):
+            module = bundle.read_bytes(function.module, where=where)
+            try:
+                texts.append(text(module))
+            except InvalidBundleError as e:
+                raise InvalidBundleError(f"{where}: {e}") from e
     return {"text": "\n".join(texts)}
 
 
