@@ -88,7 +88,7 @@ def write_file(path: Path, content: bytes, *, beside: Path) -> None:
     beside.replace(path)
 
 
-def write_all(handle: int, content: bytes) -> None:
+def write_all(handle: int, content: bytes | memoryview) -> None:
     """Writes all bytes to an open file, however little the system takes at a time."""
     rest = memoryview(content)
     while rest:
