@@ -1,0 +1,3 @@
+"""The least that anything with protocol buffers imports."""
+
+import google.protobuf  # noqa: F401
