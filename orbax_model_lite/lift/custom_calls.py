@@ -22,7 +22,7 @@ from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.sharding import sharding_call
 from orbax_model_lite.lift.types import TensorType, tensor_type
-from orbax_model_lite.lift.values import as_arrays
+from orbax_model_lite.lift.values import as_arrays, is_concrete
 from orbax_model_lite.stablehlo.module import string
 
 
@@ -163,7 +163,8 @@ def _shape_assertion(operation: Operation) -> Runner:
 
     def run(condition: Any, *values: Any) -> tuple[()]:
         # A condition that JAX cannot decide for symbolic sizes is checked when they are known.
-        if isinstance(condition, np.ndarray) and not condition.all():
+        is_decided = isinstance(condition, np.ndarray) or is_concrete(condition)
+        if is_decided and not condition.all():
             sizes = [str(value) for value in values]
             text = re.sub(r"\{(\d+)\}", lambda found: _numbered(sizes, int(found[1])), message)
             raise SignatureMismatchError(

@@ -112,6 +112,12 @@ def _minimum(x: Any, y: Any) -> Any:
     return jax.core.min_dim(x, y)
 
 
+def _clamp(low: Any, x: Any, high: Any) -> Any:
+    """Raises to the lower bound first, so the upper one wins where they cross."""
+    raised = low if x < low else x
+    return high if raised > high else raised
+
+
 def _not(x: Any) -> Any:
     return not x if isinstance(x, (bool, np.bool_)) else ~x
 
@@ -120,7 +126,7 @@ _ELEMENTWISE: Final[dict[str, Callable[..., Any]]] = {
     "stablehlo.abs": _absolute,
     "stablehlo.add": operator.add,
     "stablehlo.and": operator.and_,
-    "stablehlo.clamp": lambda low, x, high: low if x < low else high if x > high else x,
+    "stablehlo.clamp": _clamp,
     "stablehlo.convert": lambda x: x,
     "stablehlo.divide": _divide,
     "stablehlo.maximum": _maximum,

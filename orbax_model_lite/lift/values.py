@@ -115,16 +115,23 @@ def _object_array(values: Any) -> np.ndarray:
     return array
 
 
+def is_concrete(value: Any) -> bool:
+    """Returns whether a value is a JAX array with numbers: the program runs without being traced."""
+    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+
+
 def shape_of(value: Any) -> tuple[Any, ...]:
     """Returns the sizes in a known vector, as ints and dimension expressions.
 
+    Sizes that are computed from data have values where nothing is traced.
+
     Raises:
-      NotLiftable: If they are computed from data, so that no shape is known while tracing.
+      NotLiftable: If they are computed from data while tracing.
     """
     if isinstance(value, Sizes):
         return tuple(value.values.reshape(-1).tolist())
-    if isinstance(value, np.ndarray):
-        return tuple(int(size) for size in value.reshape(-1))
+    if isinstance(value, np.ndarray) or is_concrete(value):
+        return tuple(int(size) for size in np.asarray(value).reshape(-1))
     raise NotLiftable("a shape that is computed from the values of arrays")
 
 

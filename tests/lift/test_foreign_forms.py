@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.lift import lift_module
 
 _CHECKED = """module @jit_main attributes {mhlo.num_partitions = 1 : i32, mhlo.num_replicas = 1 : i32} {
@@ -84,3 +85,42 @@ def test_an_older_factorization_returns_a_tuple_and_is_guaranteed() -> None:
     both, permutation = lifted(jnp.array([[1.0, 2.0], [4.0, 4.0]]))
     np.testing.assert_allclose(both, [[4, 4], [0.25, 1]])
     assert permutation.tolist() == [1, 0]
+
+
+_SIZE_AS_ARGUMENT = """func.func @main(%n: tensor<i64>, %x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %one = stablehlo.constant dense<1.0> : tensor<f32>
+  %small = stablehlo.convert %n : (tensor<i64>) -> tensor<i32>
+  %rows = stablehlo.reshape %small : (tensor<i32>) -> tensor<1xi32>
+  %four = stablehlo.constant dense<4> : tensor<1xi32>
+  %shape = stablehlo.concatenate %rows, %four, dim = 0
+    : (tensor<1xi32>, tensor<1xi32>) -> tensor<2xi32>
+  %ones = stablehlo.dynamic_broadcast_in_dim %one, %shape, dims = []
+    : (tensor<f32>, tensor<2xi32>) -> tensor<?x4xf32>
+  %sum = stablehlo.add %x, %ones : tensor<?x4xf32>
+  return %sum : tensor<?x4xf32> }"""
+
+
+def test_a_size_that_is_an_argument_counts_where_nothing_is_traced() -> None:
+    lifted = lift_module(_SIZE_AS_ARGUMENT)
+    assert lifted(3, jnp.zeros((3, 4)))[0].tolist() == [[1.0] * 4] * 3
+
+
+def test_a_size_that_is_a_traced_argument_is_unsupported() -> None:
+    lifted = lift_module(_SIZE_AS_ARGUMENT)
+    with pytest.raises(UnsupportedError, match="computed from the values of arrays"):
+        jax.jit(lambda x: lifted(3, x))(jnp.zeros((3, 4)))
+
+
+@pytest.mark.parametrize("element", ["i32", "ui8", "f32"])
+def test_the_upper_bound_of_known_numbers_wins_where_the_bounds_cross(element: str) -> None:
+    point = ".0" if element == "f32" else ""
+    vector, scalar = f"tensor<3x{element}>", f"tensor<{element}>"
+    lifted = lift_module(
+        f"""func.func @main() -> {vector} {{
+          %low = stablehlo.constant dense<5{point}> : {scalar}
+          %x = stablehlo.constant dense<[1{point}, 3{point}, 9{point}]> : {vector}
+          %high = stablehlo.constant dense<2{point}> : {scalar}
+          %y = stablehlo.clamp %low, %x, %high : ({scalar}, {vector}, {scalar}) -> {vector}
+          return %y : {vector} }}"""
+    )
+    assert lifted()[0].tolist() == [2, 2, 2]
