@@ -6,6 +6,6 @@ from pathlib import Path
 
 from orbax_model_lite.cli.command import run
 
-sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the exit
 sys.argv.insert(1, "show")
 run()

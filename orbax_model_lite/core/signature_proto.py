@@ -7,7 +7,7 @@ types without a number (`logical_types`) are added after reading; writing leaves
 from __future__ import annotations
 
 import operator
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from google.protobuf import message, unknown_fields
 
@@ -24,6 +24,10 @@ from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, Unsup
 _MAX_DEPTH = 100 - 6 - 5
 # `ordered_dict`, a message like StringTypePairs, until 2025-05-02.
 _OLD_ORDERED_DICT = 5
+
+# Layers are alike: leaves with the same bytes are one object, so that a hundred thousand of them
+# take little time and memory.
+_Seen: TypeAlias = dict[bytes, Spec | Token]
 
 
 def signature_from_proto(
@@ -66,7 +70,7 @@ def tree_from_proto(proto: type_pb2.Type, where: str, budget: Budget | None = No
       InvalidBundleError: See `signature_from_proto`.
       UnsupportedError: See `signature_from_proto`.
     """
-    return _read(proto, where, (), budget)
+    return _read(proto, where, (), budget, {})
 
 
 def tree_to_proto(tree: Tree, where: str) -> type_pb2.Type:
@@ -80,35 +84,40 @@ def tree_to_proto(tree: Tree, where: str) -> type_pb2.Type:
     return proto
 
 
-def _read(proto: type_pb2.Type, where: str, path: Path, budget: Budget | None) -> Tree:
+def _read(proto: type_pb2.Type, where: str, path: Path, budget: Budget | None, seen: _Seen) -> Tree:
     if budget is not None:
         budget.spend(where)
     match proto.WhichOneof("type"):
         case "leaf":
-            return _read_leaf(proto.leaf, where, path)
+            key = proto.leaf.SerializeToString()
+            leaf = seen.get(key)
+            if leaf is None:
+                leaf = seen[key] = _read_leaf(proto.leaf, where, path)
+            return leaf
         case "tuple":
             items = enumerate(proto.tuple.elements)
-            return tuple([_read(child, where, (*path, i), budget) for i, child in items])
+            return tuple([_read(child, where, (*path, i), budget, seen) for i, child in items])
         case "list":
             items = enumerate(proto.list.elements)
-            return [_read(child, where, (*path, i), budget) for i, child in items]
+            return [_read(child, where, (*path, i), budget, seen) for i, child in items]
         case "none":
             return None
         case "dict":
             children = proto.dict.string_to_type
             return {
-                key: _read(children[key], where, (*path, key), budget) for key in sorted(children)
+                key: _read(children[key], where, (*path, key), budget, seen)
+                for key in sorted(children)
             }
         case "string_type_pairs":
-            return _read_pairs(proto.string_type_pairs, where, path, budget)
-    return _read_pairs(_old_ordered_dict(proto, where, path), where, path, budget)
+            return _read_pairs(proto.string_type_pairs, where, path, budget, seen)
+    return _read_pairs(_old_ordered_dict(proto, where, path), where, path, budget, seen)
 
 
 def _read_pairs(
-    proto: type_pb2.StringTypePairs, where: str, path: Path, budget: Budget | None
+    proto: type_pb2.StringTypePairs, where: str, path: Path, budget: Budget | None, seen: _Seen
 ) -> StringPairs:
     return StringPairs(
-        tuple([(p.fst, _read(p.snd, where, (*path, p.fst), budget)) for p in proto.elements])
+        tuple([(p.fst, _read(p.snd, where, (*path, p.fst), budget, seen)) for p in proto.elements])
     )
 
 
