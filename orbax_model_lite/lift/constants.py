@@ -42,6 +42,7 @@ def _values(operation: Operation, expected: TensorType) -> np.ndarray:
 
 
 OPERATIONS: Final[Mapping[str, Handler]] = {
+    "arith.constant": Handler(_constant),
     "sdy.constant": Handler(_constant),
     "stablehlo.constant": Handler(_constant),
 }

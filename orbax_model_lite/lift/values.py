@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -116,7 +117,7 @@ def _object_array(values: Any) -> np.ndarray:
 
 
 def is_concrete(value: Any) -> bool:
-    """Returns whether a value is a JAX array with numbers: the program runs without being traced."""
+    """Returns whether a value is a JAX array with numbers, so that nothing is traced."""
     return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
 
 

@@ -124,3 +124,13 @@ def test_the_upper_bound_of_known_numbers_wins_where_the_bounds_cross(element: s
           return %y : {vector} }}"""
     )
     assert lifted()[0].tolist() == [2, 2, 2]
+
+
+def test_a_constant_may_be_one_of_another_dialect() -> None:
+    lifted = lift_module(
+        """func.func @main() -> (tensor<2xi32>, tensor<2xcomplex<f32>>) {
+          %0 = arith.constant dense<[3, 4]> : tensor<2xi32>
+          %1 = stablehlo.convert %0 : (tensor<2xi32>) -> tensor<2xcomplex<f32>>
+          return %0, %1 : tensor<2xi32>, tensor<2xcomplex<f32>> }"""
+    )
+    assert [x.tolist() for x in lifted()] == [[3, 4], [3, 4]]

@@ -214,7 +214,7 @@ def test_a_window_may_have_steps(result):
     assert found.tolist() == [3.0, 5.0, 7.0]
 
 
-def test_a_window_of_a_size_from_data_is_named():
+def test_a_traced_window_of_a_size_from_data_is_named():
     text = """func.func @main(%x: tensor<9xf32>, %s: tensor<1xi32>) -> tensor<?xf32> {
   %one = stablehlo.constant dense<1> : tensor<1xi32>
   %y = stablehlo.real_dynamic_slice %x, %one, %s, %one
@@ -222,16 +222,16 @@ def test_a_window_of_a_size_from_data_is_named():
   return %y : tensor<?xf32>
 }"""
     with pytest.raises(UnsupportedError, match=r"'stablehlo.real_dynamic_slice': .*a slice whose"):
-        lift_module(text)(X.reshape(-1)[:9], np.array([3], np.int32))
+        jax.jit(lift_module(text))(X.reshape(-1)[:9], np.array([3], np.int32))
 
 
-def test_a_shape_from_data_is_named():
+def test_a_traced_shape_from_data_is_named():
     text = """func.func @main(%s: tensor<1xi32>) -> tensor<?xf32> {
   %y = stablehlo.dynamic_iota %s, dim = 0 : (tensor<1xi32>) -> tensor<?xf32>
   return %y : tensor<?xf32>
 }"""
     with pytest.raises(UnsupportedError, match=r"'stablehlo.dynamic_iota': .*a shape that is"):
-        lift_module(text)(np.array([3], np.int32))
+        jax.jit(lift_module(text))(np.array([3], np.int32))
 
 
 def test_a_shape_from_data_is_no_matter_where_the_type_tells_it():
