@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    # Told its name, argparse does not format a usage to find it, which takes as long as the rest.
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, prog="obm")
     _add_show(commands)
     _add_verify(commands)
     return parser
