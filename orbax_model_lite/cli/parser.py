@@ -18,6 +18,15 @@ examples:
 
 exit codes: 0 fine, 1 findings, 2 misuse, 3 inconclusive
 """
+# An option that would do nothing is a mistake, and is said.
+_NEEDS: Final = {
+    "output": ("hlo",),
+    "memory_gib": ("isolate",),
+    "timeout_s": ("isolate",),
+    "cpus": ("isolate",),
+    "trust_custom_call": ("replay", "isolate"),
+    "trust_tf_op": ("replay", "isolate"),
+}
 _SHOW_EXAMPLES: Final = """\
 examples:
   obm show digits.obm
@@ -39,7 +48,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     Raises:
       SystemExit: After `--help` and `--version`, and when the arguments are none of ours.
     """
-    return _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for name, needed in _NEEDS.items():
+        if getattr(options, name, None) and not any(getattr(options, n) for n in needed):
+            others = " or ".join(f"--{n}" for n in needed)
+            parser.error(f"--{name.replace('_', '-')} means nothing without {others}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,11 +94,9 @@ def _add_verify(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--isolate", action="store_true", help="the same in a child process with limits"
     )
+    parser.add_argument("--memory-gib", type=_positive, metavar="N", help="of the child; default 4")
     parser.add_argument(
-        "--memory-gib", type=_positive, default=4.0, metavar="N", help="of the child; default 4"
-    )
-    parser.add_argument(
-        "--timeout-s", type=_positive, default=120.0, metavar="N", help="of the child; default 120"
+        "--timeout-s", type=_positive, metavar="N", help="of the child; default 120"
     )
     parser.add_argument(
         "--cpus", type=_count, metavar="N", help="cores of the child; default half of them"

@@ -24,8 +24,8 @@ def verify(options: argparse.Namespace, console: Console) -> int:
     isolation = None
     if options.isolate:
         isolation = Isolation(
-            memory_bytes=int(options.memory_gib * 2**30),
-            timeout_s=options.timeout_s,
+            memory_bytes=int((options.memory_gib or 4) * 2**30),
+            timeout_s=options.timeout_s or 120,
             cpus=options.cpus,
         )
     is_shown = not (options.json or options.quiet)

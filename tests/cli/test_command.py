@@ -140,6 +140,22 @@ def test_misuse_is_exit_code_2(line, obm):
     assert said.err.startswith("usage: obm")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("show", "m.obm", "--output", "m.mlir"),
+        ("verify", "m.obm", "--cpus", "1"),
+        ("verify", "m.obm", "--replay", "--memory-gib", "1"),
+        ("verify", "m.obm", "--trust-tf-op", "PyFunc"),
+    ],
+    ids=" ".join,
+)
+def test_an_option_that_would_do_nothing_is_misuse(line, obm):
+    said = obm(*line)
+    assert said.code == 2
+    assert "means nothing without --" in said.err
+
+
 def test_a_path_that_does_not_exist_is_misuse(obm, tmp_path):
     said = obm("show", tmp_path / "nowhere.obm")
     assert said.code == 2
