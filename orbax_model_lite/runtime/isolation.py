@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from orbax_model_lite import errors
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import OpaqueFunction
 from orbax_model_lite.core.report import Finding
@@ -30,6 +31,11 @@ from orbax_model_lite.runtime.isolation_child import answer
 answer(sys.argv[2])
 """
 _WHERE: Final = "child process"
+# Programs that took the child over may write what they like.
+_NO_ANSWER: Final = (
+    "expected the answer of this package; found another one, so a program of the bundle meddles "
+    "with its process; do not run it outside of a child process"
+)
 
 
 @final
@@ -69,7 +75,10 @@ def replay_isolated(
     answer = _asked(request, isolation)
     if isinstance(answer, Finding):
         return [answer]
-    return [Finding(**finding) for finding in answer["findings"]]
+    try:
+        return [Finding(**finding) for finding in answer["findings"]]
+    except (KeyError, TypeError, ValueError):
+        return [_finding("error", _NO_ANSWER)]
 
 
 def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -> str:
@@ -97,8 +106,9 @@ def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -
         )
     request = {"task": "text", "path": str(bundle.path.absolute()), "name": name}
     answer = _asked(request, isolation or Isolation())
-    if isinstance(answer, Finding):
-        raise InvalidBundleError(f"function {name!r}: {answer.message}")
+    if isinstance(answer, Finding) or not isinstance(answer.get("text"), str):
+        problem = answer.message if isinstance(answer, Finding) else _NO_ANSWER
+        raise InvalidBundleError(f"function {name!r}: {problem}")
     return answer["text"]
 
 
@@ -107,13 +117,13 @@ def _asked(request: dict[str, Any], isolation: Isolation) -> Any:
     with tempfile.TemporaryDirectory(prefix="obm-") as folder:
         place = Path(folder, "request.json")
         place.write_text(json.dumps(request | {"limits": asdict(isolation)}), encoding="utf-8")
-        with Path(folder, "errors.txt").open("w+b") as errors:
+        with Path(folder, "errors.txt").open("w+b") as complaints:
             command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), str(place)]
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=errors,
+                stderr=complaints,
                 start_new_session=True,
             )
             try:
@@ -126,21 +136,28 @@ def _asked(request: dict[str, Any], isolation: Isolation) -> Any:
                 )
             finally:
                 _end(child)
-            errors.seek(0)
-            said = errors.read().decode(errors="replace")
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace")
         result = place.with_name("answer.json")
         if code != 0 or not result.exists():
             return _finding("error", _crash(code, said, isolation))
-        return _parsed(json.loads(result.read_text("utf-8")))
+        try:
+            answer = json.loads(result.read_text("utf-8"))
+        except (ValueError, RecursionError):
+            return _finding("error", _NO_ANSWER)
+        return _parsed(answer)
 
 
-def _parsed(answer: dict[str, Any]) -> Any:
+def _parsed(answer: Any) -> Any:
     """Returns an answer; an error of ours in the child is raised here again."""
-    if "error" in answer:
-        from orbax_model_lite import errors
-
-        raise getattr(errors, answer["error"])(answer["message"])
-    return answer
+    if not isinstance(answer, dict):
+        return _finding("error", _NO_ANSWER)
+    if "error" not in answer:
+        return answer
+    kind = getattr(errors, str(answer["error"]), None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.ObmError)):
+        return _finding("error", _NO_ANSWER)
+    raise kind(str(answer.get("message")))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

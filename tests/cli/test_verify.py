@@ -132,6 +132,20 @@ def test_a_child_keeps_to_the_cores_it_was_given(monkeypatch, whole):
     assert finding.message == "1"
 
 
+ANSWER = "import pathlib, sys; pathlib.Path(sys.argv[2]).with_name('answer.json').write_text({!r})"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["[]", "{", '{"error": "annotations"}', '{"findings": [{"severity": "fine"}]}', "{}"],
+)
+def test_an_answer_that_is_none_of_ours_is_an_error(answer, monkeypatch, whole):
+    child(monkeypatch, ANSWER.format(answer))
+    (finding,) = replayed(whole)
+    assert finding.severity == "error"
+    assert "found another one" in finding.message
+
+
 def test_a_child_that_prints_does_not_disturb_the_answer(monkeypatch, whole):
     child(monkeypatch, isolating._CHILD.replace("import json", "print('noise'); import json", 1))
     (finding,) = replayed(whole)
