@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
@@ -75,12 +76,16 @@ def _bits(operation: Operation) -> Runner:
     words = state.shape[-1] if state.rank else None
     if (str(state.dtype), words) not in (("uint32", 4), ("uint64", 2)):
         raise NotLiftable(f"random bits from a state {state}")
+    if result.dtype.kind not in "iu":
+        raise NotLiftable(f"random bits as {result}")
+    # JAX gives them as unsigned integers only.
+    unsigned: Any = np.dtype(f"u{result.dtype.itemsize}")
 
     def run(key: Any, *shape: Any) -> tuple[Any, Any]:
         sizes = shape_of(shape[0]) if shape else result.static_shape
         (key,) = as_arrays([key])
-        dtype: Any = result.dtype
-        return tuple(lax.rng_bit_generator(key, sizes, dtype, algorithm=algorithm))
+        key, bits = lax.rng_bit_generator(key, sizes, unsigned, algorithm=algorithm)
+        return key, lax.bitcast_convert_type(bits, result.dtype)
 
     return run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -134,3 +135,21 @@ def test_a_constant_may_be_one_of_another_dialect() -> None:
           return %0, %1 : tensor<2xi32>, tensor<2xcomplex<f32>> }"""
     )
     assert [x.tolist() for x in lifted()] == [[3, 4], [3, 4]]
+
+
+@pytest.mark.parametrize("element", ["i8", "i32", "ui16", "i64"])
+def test_random_bits_may_be_signed(
+    element: str, run_by_xla: Callable[..., list[np.ndarray]]
+) -> None:
+    text = f"""func.func @main(%s: tensor<2xui64>) -> (tensor<2xui64>, tensor<5x{element}>) {{
+      %0, %1 = stablehlo.rng_bit_generator %s, algorithm = THREE_FRY
+        : (tensor<2xui64>) -> (tensor<2xui64>, tensor<5x{element}>)
+      return %0, %1 : tensor<2xui64>, tensor<5x{element}> }}"""
+    state = np.array([3, 4], np.uint64)
+    with jax.enable_x64(True):
+        found = lift_module(text)(state)
+    state_after, bits = run_by_xla(text, state)
+    np.testing.assert_array_equal(found[0], state_after)
+    # XLA hands signed bits out as unsigned ones, against the type in the module.
+    np.testing.assert_array_equal(np.asarray(found[1]).view(bits.dtype), bits)
+    assert found[1].dtype.kind == ("u" if element.startswith("u") else "i")
