@@ -17,9 +17,9 @@ from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 from orbax_model_lite.jaxtypes.leaves import to_logical, to_physical
-from orbax_model_lite.lift.identities import ProgramDerivativeWarning
 from orbax_model_lite.lift.lifted import LiftedModule, lift_module, module_coverage
 from orbax_model_lite.lift.problems import Coverage
+from orbax_model_lite.lift.rules.identities import ProgramDerivativeWarning
 
 ReadBytes = Callable[..., bytes]
 

@@ -16,9 +16,9 @@ from orbax_model_lite.errors import UnsupportedError, unknown_name
 from orbax_model_lite.lift.call_graph import CallGraph
 from orbax_model_lite.lift.folding import folder_of
 from orbax_model_lite.lift.operation import Operation, Options
+from orbax_model_lite.lift.operations.resources import resources
 from orbax_model_lite.lift.problems import Coverage, NotLiftable, Problem, too_deep
 from orbax_model_lite.lift.program import Block, Program, Step
-from orbax_model_lite.lift.resources import resources
 from orbax_model_lite.lift.table import handler_of
 from orbax_model_lite.lift.types import TensorType, tensor_type
 from orbax_model_lite.stablehlo.module import functions

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from orbax_model_lite.lift import (
+from orbax_model_lite.lift.control import flow
+from orbax_model_lite.lift.operation import Handler
+from orbax_model_lite.lift.operations import (
     calls,
     chlo,
     collectives,
     comparisons,
     composites,
     constants,
-    control,
     conversions,
     convolution,
     custom_calls,
@@ -33,7 +34,6 @@ from orbax_model_lite.lift import (
     tuples,
     windows,
 )
-from orbax_model_lite.lift.operation import Handler
 from orbax_model_lite.lift.problems import NotLiftable
 
 _FILES: Final = (
@@ -43,7 +43,7 @@ _FILES: Final = (
     comparisons,
     composites,
     constants,
-    control,
+    flow,
     conversions,
     convolution,
     custom_calls,

@@ -12,7 +12,7 @@ from jax.lax import linalg
 
 from orbax_model_lite.errors import SignatureMismatchError, UnsupportedError
 from orbax_model_lite.lift import lift_module
-from orbax_model_lite.lift.custom_calls import TARGETS
+from orbax_model_lite.lift.operations.custom_calls import TARGETS
 from orbax_model_lite.stablehlo.custom_calls import (
     GUARANTEED_CUSTOM_CALLS,
     KERNEL_CUSTOM_CALLS,

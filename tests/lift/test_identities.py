@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from orbax_model_lite.lift.identities import ProgramDerivativeWarning
+from orbax_model_lite.lift.rules.identities import ProgramDerivativeWarning
 
 
 def noted():

@@ -7,7 +7,7 @@ import pytest
 from jax import export as jax_export
 
 from orbax_model_lite.lift import lift_module
-from orbax_model_lite.lift.equality import same_blocks
+from orbax_model_lite.lift.control.equality import same_blocks
 from orbax_model_lite.stablehlo.module import functions, parse
 
 PLATFORMS = ("cpu", "tpu")

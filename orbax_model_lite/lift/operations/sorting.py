@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from orbax_model_lite.lift.bodies import Body, body_of, elementwise, expressions
-from orbax_model_lite.lift.comparators import Key, keys_of
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.bodies import Body, body_of, elementwise, expressions
+from orbax_model_lite.lift.operations.comparators import Key, keys_of
 
 
 def _sort(operation: Operation) -> Runner:

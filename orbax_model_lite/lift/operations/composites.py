@@ -11,10 +11,10 @@ from typing import Final
 
 from jaxlib.mlir import ir
 
-from orbax_model_lite.lift.chlo import FUNCTIONS
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.chlo import FUNCTIONS
+from orbax_model_lite.lift.operations.topk import top_k
 from orbax_model_lite.lift.program import Program
-from orbax_model_lite.lift.topk import top_k
 from orbax_model_lite.lift.values import as_arrays
 
 

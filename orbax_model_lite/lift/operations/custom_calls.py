@@ -17,10 +17,10 @@ import numpy as np
 from jaxlib.mlir import ir
 
 from orbax_model_lite.errors import SignatureMismatchError
-from orbax_model_lite.lift import lapack, linalg, topk, windows
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations import lapack, linalg, topk, windows
+from orbax_model_lite.lift.operations.sharding import sharding_call
 from orbax_model_lite.lift.problems import NotLiftable
-from orbax_model_lite.lift.sharding import sharding_call
 from orbax_model_lite.lift.types import TensorType, tensor_type
 from orbax_model_lite.lift.values import as_arrays, is_concrete
 from orbax_model_lite.stablehlo.module import string

@@ -2,7 +2,7 @@
 
 A walk over the steps of the body, and of the functions that it calls, with little more than
 integers: it finds the counters, and the arrays of which each iteration reads or writes one row.
-`loops` makes a scan of it.
+`scanning` makes a scan of it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias, final
 import jax
 import numpy as np
 
-from orbax_model_lite.lift.iteration import Affine, Comparison, Undecided
-from orbax_model_lite.lift.moving import affine, computed, element
+from orbax_model_lite.lift.control.iteration import Affine, Comparison, Undecided
+from orbax_model_lite.lift.control.moving import affine, computed, element
 from orbax_model_lite.lift.program import Block, Step
 from orbax_model_lite.lift.values import Sizes, is_known
 
@@ -161,7 +161,7 @@ def _real_slice_window(step: Step, operands: Sequence[Tracked]) -> _Window | Non
 
 def _update_window(step: Step, operands: Sequence[Tracked]) -> _Window | None:
     del step
-    # The size of the update is seen when it is traced; `loops` looks at it then.
+    # The size of the update is seen when it is traced; `scanning` looks at it then.
     return [element(start) for start in operands[1:]], None
 
 

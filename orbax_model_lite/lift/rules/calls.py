@@ -1,7 +1,7 @@
 """Calls of functions that carry a derivative rule: their operands, values and tangents.
 
 Arguments that are known while tracing (sizes, the platform, constants) are not arguments of the
-custom function that `rule_functions` makes of such a call, and so stay known inside of it.
+custom function that `functions` makes of such a call, and so stay known inside of it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from orbax_model_lite.lift.bodies import (
+from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.bodies import (
     Body,
     body_of,
     combiners,
@@ -23,8 +24,13 @@ from orbax_model_lite.lift.bodies import (
     expressions,
     identity_of,
 )
-from orbax_model_lite.lift.operation import Handler, Operation, Runner
-from orbax_model_lite.lift.windows import Windows, elements, offsets_of, product_of, windows_of
+from orbax_model_lite.lift.operations.windows import (
+    Windows,
+    elements,
+    offsets_of,
+    product_of,
+    windows_of,
+)
 
 _POOLINGS: Final = {"GE": ("maximum", lax.max), "LE": ("minimum", lax.min)}
 

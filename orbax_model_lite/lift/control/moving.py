@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 import jax
 import numpy as np
 
+from orbax_model_lite.lift.control.iteration import COMPARISONS, Affine, Comparison, Undecided
 from orbax_model_lite.lift.folding import fold
-from orbax_model_lite.lift.iteration import COMPARISONS, Affine, Comparison, Undecided
 from orbax_model_lite.lift.program import Step
 from orbax_model_lite.lift.values import Sizes, is_known, sizes
 

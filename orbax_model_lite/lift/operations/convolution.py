@@ -10,8 +10,8 @@ from jax import lax
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import stablehlo
 
-from orbax_model_lite.lift.dot import precision_of
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.dot import precision_of
 from orbax_model_lite.lift.values import as_arrays, shape_of
 
 Padding = Sequence[tuple[Any, Any]]

@@ -15,9 +15,16 @@ import numpy as np
 from jax import lax
 from jaxlib.mlir.dialects import stablehlo
 
-from orbax_model_lite.lift.bodies import ASSIGN, KEEP, Body, body_of, combiners, elementwise
-from orbax_model_lite.lift.gather import dimensions_in_rows, indices_in_rows
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.bodies import (
+    ASSIGN,
+    KEEP,
+    Body,
+    body_of,
+    combiners,
+    elementwise,
+)
+from orbax_model_lite.lift.operations.gather import dimensions_in_rows, indices_in_rows
 
 _SCATTERS: Final[dict[str, Callable[..., Any]]] = {
     ASSIGN: lax.scatter,

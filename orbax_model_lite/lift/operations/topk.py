@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxlib.mlir import ir
 
-from orbax_model_lite.lift.bodies import expressions, is_iota
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.bodies import expressions, is_iota
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.values import as_arrays, shape_of
 

@@ -2,7 +2,7 @@
 
 A marked function becomes a call with a custom derivative: its value stays that of the stored
 program, its derivative is the author's. What a mark means is told in stablehlo/RULES.md; the
-derivatives themselves are in `rule_functions`.
+derivatives themselves are in `functions`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from jaxlib.mlir import ir
 from orbax_model_lite.lift.operation import Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.program import Program
-from orbax_model_lite.lift.rule_calls import MarkedFunction
-from orbax_model_lite.lift.rule_functions import (
+from orbax_model_lite.lift.rules.calls import MarkedFunction
+from orbax_model_lite.lift.rules.functions import (
     by_function,
     by_stored_jvp,
     by_stored_vjp,

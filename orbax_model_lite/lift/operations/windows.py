@@ -16,7 +16,9 @@ import numpy as np
 from jax import lax
 from jaxlib.mlir import ir
 
-from orbax_model_lite.lift.bodies import (
+from orbax_model_lite.lift.evaluation import evaluate
+from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.bodies import (
     Body,
     body_of,
     closed,
@@ -28,8 +30,6 @@ from orbax_model_lite.lift.bodies import (
     is_identity,
     with_derivative_of,
 )
-from orbax_model_lite.lift.evaluation import evaluate
-from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.types import TensorType
 from orbax_model_lite.lift.values import as_arrays, shape_of
 

@@ -1,6 +1,6 @@
 """`chlo.scan`: a body that runs along one dimension of its inputs and passes carried values on.
 
-Loops that a module writes as `stablehlo.while` are in `loops`.
+Loops that a module writes as `stablehlo.while` are in `control`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxlib.mlir import ir
 
-from orbax_model_lite.lift.dense import dense_values, resource_name
 from orbax_model_lite.lift.operation import Operation, enum_keyword
+from orbax_model_lite.lift.operations.dense import dense_values, resource_name
 from orbax_model_lite.lift.types import TensorType, tensor_type
 from orbax_model_lite.lift.values import as_arrays
 

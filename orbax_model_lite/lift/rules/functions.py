@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 
 from orbax_model_lite.lift.operation import Runner
 from orbax_model_lite.lift.program import Program
-from orbax_model_lite.lift.rule_calls import MarkedCall, MarkedFunction, is_traced
+from orbax_model_lite.lift.rules.calls import MarkedCall, MarkedFunction, is_traced
 
 Jvp = Callable[[Sequence[Any], Sequence[Any]], tuple[Any, Any]]
 

@@ -9,7 +9,7 @@ from jax import lax
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.problems import NotLiftable
-from orbax_model_lite.lift.rules import stops_gradient
+from orbax_model_lite.lift.rules.restoring import stops_gradient
 
 
 def _convert(operation: Operation) -> Runner:

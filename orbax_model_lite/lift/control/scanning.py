@@ -1,4 +1,4 @@
-"""While loops that count become scans, so that they have a gradient; `control` runs the others.
+"""While loops that count become scans, so that they have a gradient; `flow` runs the others.
 
 Arrays of which each iteration reads one row, in order, are scanned over; arrays of which each
 writes one row are stacked. So a gradient keeps no copy of a whole array for each iteration.
@@ -13,11 +13,11 @@ from typing import Any, final
 import numpy as np
 from jax import lax
 
-from orbax_model_lite.lift.counting import CountedLoop, is_unchanged
+from orbax_model_lite.lift.control.counting import CountedLoop, is_unchanged
+from orbax_model_lite.lift.control.rewriting import PassedOn, read_slots, rewritten
+from orbax_model_lite.lift.control.tracking import Path, Row
 from orbax_model_lite.lift.evaluation import evaluate
 from orbax_model_lite.lift.program import Program
-from orbax_model_lite.lift.rewriting import PassedOn, read_slots, rewritten
-from orbax_model_lite.lift.tracking import Path, Row
 from orbax_model_lite.lift.types import TensorType
 from orbax_model_lite.lift.values import jax_arrays, sizes
 

@@ -15,12 +15,12 @@ from jax import lax
 from jaxlib.mlir import ir
 from jaxlib.mlir.dialects import chlo
 
-from orbax_model_lite.lift import comparisons, elementwise
-from orbax_model_lite.lift.dense import dense_values
-from orbax_model_lite.lift.dot import precision_of
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations import comparisons, elementwise
+from orbax_model_lite.lift.operations.dense import dense_values
+from orbax_model_lite.lift.operations.dot import precision_of
+from orbax_model_lite.lift.operations.topk import top_k
 from orbax_model_lite.lift.problems import NotLiftable
-from orbax_model_lite.lift.topk import top_k
 
 
 def _is_infinite(*wanted: float) -> Callable[[Any], Any]:

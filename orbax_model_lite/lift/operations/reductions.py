@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from orbax_model_lite.lift.bodies import (
+from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.bodies import (
     Body,
     body_of,
     closed,
@@ -26,7 +27,6 @@ from orbax_model_lite.lift.bodies import (
     is_iota,
     with_derivative_of,
 )
-from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.types import TensorType
 
 _REDUCERS: Final[dict[str, Callable[..., Any]]] = {

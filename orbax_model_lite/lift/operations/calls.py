@@ -10,7 +10,7 @@ from typing import Final
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
 from orbax_model_lite.lift.program import Program
-from orbax_model_lite.lift.rules import call_by_rule
+from orbax_model_lite.lift.rules.restoring import call_by_rule
 
 
 def _call(operation: Operation) -> Runner | Program:

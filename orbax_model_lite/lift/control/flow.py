@@ -1,7 +1,7 @@
 """Control flow: branches and loops.
 
-What is decided while tracing is not traced. Loops that count are in `loops`, branches by platform
-in `platforms`.
+What is decided while tracing is not traced. Loops that count are in `scanning`, branches by
+platform in `platforms`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from orbax_model_lite.lift.counting import counted, is_unchanged
-from orbax_model_lite.lift.equality import same_blocks
+from orbax_model_lite.lift.control.counting import counted, is_unchanged
+from orbax_model_lite.lift.control.equality import same_blocks
+from orbax_model_lite.lift.control.platforms import branch_number, choose
+from orbax_model_lite.lift.control.scanning import run_counted
 from orbax_model_lite.lift.evaluation import Region
-from orbax_model_lite.lift.identities import forward_only
-from orbax_model_lite.lift.loops import run_counted
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
-from orbax_model_lite.lift.platforms import branch_number, choose
+from orbax_model_lite.lift.rules.identities import forward_only
 from orbax_model_lite.lift.values import PerPlatform, jax_arrays
 
 

@@ -1,7 +1,7 @@
 """Which while loops run a number of times that is known while tracing, and what they go through.
 
 A loop counts if its condition compares a counter with a number that is known while tracing, a
-symbolic size perhaps. `loops` runs such loops as scans.
+symbolic size perhaps. `scanning` runs such loops as scans.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from typing import Any, final
 
 import jax
 
-from orbax_model_lite.lift.evaluation import Region
-from orbax_model_lite.lift.iteration import Affine, Comparison, count_of
-from orbax_model_lite.lift.moving import element, fits, moving
-from orbax_model_lite.lift.program import Block
-from orbax_model_lite.lift.tracking import (
+from orbax_model_lite.lift.control.iteration import Affine, Comparison, count_of
+from orbax_model_lite.lift.control.moving import element, fits, moving
+from orbax_model_lite.lift.control.tracking import (
     Carried,
     Path,
     Row,
@@ -24,6 +22,8 @@ from orbax_model_lite.lift.tracking import (
     Updated,
     Walk,
 )
+from orbax_model_lite.lift.evaluation import Region
+from orbax_model_lite.lift.program import Block
 from orbax_model_lite.lift.values import is_known
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
+from orbax_model_lite.lift.control.tracking import Path
 from orbax_model_lite.lift.program import Block, Program, Step
-from orbax_model_lite.lift.tracking import Path
 from orbax_model_lite.lift.types import TensorType
 
 

@@ -12,8 +12,8 @@ from jax import lax
 from jaxlib.mlir import ir
 
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.shapes import iota
 from orbax_model_lite.lift.problems import NotLiftable
-from orbax_model_lite.lift.shapes import iota
 from orbax_model_lite.lift.types import TensorType
 from orbax_model_lite.lift.values import PerPlatform, as_arrays, shape_of, sizes
 

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from jax import lax
 
-from orbax_model_lite.lift.dense import dense_values, from_bytes, resource_name
 from orbax_model_lite.lift.operation import Handler, Operation, Runner
+from orbax_model_lite.lift.operations.dense import dense_values, from_bytes, resource_name
 from orbax_model_lite.lift.problems import NotLiftable
 from orbax_model_lite.lift.types import TensorType
 from orbax_model_lite.lift.values import is_known
