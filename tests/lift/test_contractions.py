@@ -273,3 +273,28 @@ def test_padding_that_is_a_symbolic_size_is_padded_first():
     expected = padded[:-1] * y[0] + padded[1:] * y[1]
     result = found.call(x.reshape(1, 3, 1), y.reshape(2, 1, 1))[0]
     np.testing.assert_allclose(result.reshape(-1), expected)
+
+
+@pytest.mark.parametrize(
+    ("operand", "accumulation", "count"),
+    [("tf32", "f32", 1), ("tf32", "f32", 3), ("f16", "f32", 1), ("bf16", "f32", 9)],
+)
+def test_an_algorithm_that_a_processor_lacks_is_what_xla_makes_of_it(
+    run_by_xla, operand, accumulation, count
+):
+    text = f"""func.func @main(%x: tensor<3x4xf32>, %y: tensor<4x2xf32>) -> tensor<3x2xf32> {{
+      %z = "stablehlo.dot_general"(%x, %y) {{
+        dot_dimension_numbers = #stablehlo.dot<
+          lhs_contracting_dimensions = [1], rhs_contracting_dimensions = [0]>,
+        algorithm = #stablehlo.dot_algorithm<
+          lhs_precision_type = {operand}, rhs_precision_type = {operand},
+          accumulation_type = {accumulation}, lhs_component_count = 1, rhs_component_count = 1,
+          num_primitive_operations = {count}, allow_imprecise_accumulation = false>
+      }} : (tensor<3x4xf32>, tensor<4x2xf32>) -> tensor<3x2xf32>
+      return %z : tensor<3x2xf32>
+    }}"""
+    x, y = (
+        np.linspace(-1, 1, n, dtype=np.float32).reshape(s) for n, s in ((12, (3, 4)), (8, (4, 2)))
+    )
+    (expected,) = run_by_xla(text, x, y)
+    np.testing.assert_allclose(lift_module(text)(x, y)[0], expected, rtol=1e-6)

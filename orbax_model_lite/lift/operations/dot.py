@@ -77,11 +77,16 @@ def _dot_general(operation: Operation) -> Runner:
         (tuple(numbers.lhs_contracting_dimensions), tuple(numbers.rhs_contracting_dimensions)),
         (tuple(numbers.lhs_batching_dimensions), tuple(numbers.rhs_batching_dimensions)),
     )
-    algorithm = None
-    if operation.has("algorithm"):
-        algorithm = _algorithm(stablehlo.DotAlgorithm(operation.attribute("algorithm")))
-    precision = algorithm or precision_of(operation)
-    return contract(dimensions, precision, operation.result_type().dtype)
+    dtype = operation.result_type().dtype
+    if not operation.has("algorithm"):
+        return contract(dimensions, precision_of(operation), dtype)
+    algorithm = _algorithm(stablehlo.DotAlgorithm(operation.attribute("algorithm")))
+    by_algorithm = contract(dimensions, algorithm, dtype)
+    if algorithm in _ON_CPU:
+        return by_algorithm
+    # XLA's CPU compiler computes what it does not have in full precision; JAX refuses to ask it.
+    in_full = contract(dimensions, (lax.Precision.HIGHEST, lax.Precision.HIGHEST), dtype)
+    return lambda x, y: lax.platform_dependent(x, y, cpu=in_full, default=by_algorithm)
 
 
 _Preset = lax.DotAlgorithmPreset
@@ -98,6 +103,19 @@ _PRESETS: Final = {
     ("f32", "f32", 1): _Preset.F32_F32_F32,
     ("f64", "f64", 1): _Preset.F64_F64_F64,
 }
+
+
+# Those that JAX lowers for the CPU.
+_ON_CPU: Final = frozenset(
+    {
+        _Preset.BF16_BF16_F32,
+        _Preset.BF16_BF16_F32_X3,
+        _Preset.BF16_BF16_F32_X6,
+        _Preset.F16_F16_F16,
+        _Preset.F32_F32_F32,
+        _Preset.F64_F64_F64,
+    }
+)
 
 
 def _algorithm(found: stablehlo.DotAlgorithm) -> lax.DotAlgorithm | lax.DotAlgorithmPreset:
