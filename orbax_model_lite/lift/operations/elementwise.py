@@ -106,28 +106,18 @@ def _logistic(operation: Operation) -> Runner:
 
 def _power(operation: Operation) -> Runner:
     dtype = operation.operand_type().dtype
-    if not jnp.issubdtype(dtype, jnp.integer):
-        return lax.pow
-    if dtype.kind != "u":
-        return _integer_power
-    signed = np.dtype(f"i{dtype.itemsize}")
-
-    def run(base: Any, exponent: Any) -> Any:
-        # XLA reads the exponent's first bit as a sign also where there is none.
-        parts = [lax.bitcast_convert_type(x, signed) for x in (base, exponent)]
-        return lax.bitcast_convert_type(_integer_power(*parts), dtype)
-
-    return run
+    return _integer_power if jnp.issubdtype(dtype, jnp.integer) else lax.pow
 
 
 def _integer_power(base: Any, exponent: Any) -> Any:
     """Returns the power of integers, which JAX has for a constant exponent only.
 
-    XLA squares six times, so of an exponent beyond 63 it reads the last six bits; this does too.
+    All bits of the exponent count, as the specification has it; XLA before JAX 0.12 read six, and
+    took the first bit of an unsigned one for a sign.
     """
     zero, one = lax.full_like(base, 0), lax.full_like(base, 1)
     power, square, remaining = one, base, exponent
-    for _ in range(6):
+    for _ in range(jnp.iinfo(base.dtype).bits):
         power = lax.select_n(_is_odd(remaining), power, lax.mul(power, square))
         square = lax.mul(square, square)
         remaining = lax.shift_right_logical(remaining, one)
