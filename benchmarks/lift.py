@@ -5,6 +5,7 @@ Also how long lifting takes, and how many operations of each program the compile
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 from measuring import Budget, Comparison, Options, interleave, main, per_call, report
 
 SAME = Budget(factor=1.05)
+_NAME = re.compile(r" ([a-z][\w-]*)\(")
 
 
 def measure(options: Options) -> bool:
@@ -20,7 +22,7 @@ def measure(options: Options) -> bool:
     import jax
     from measuring import models
 
-    rounds = 3 if options.is_quick else 31
+    rounds = 3 if options.is_quick else 9
     comparisons = []
     for what, fn, params, x in models.for_lifting(is_small=options.is_quick):
         lifted, seconds = lifted_again(fn, params, x)
@@ -34,7 +36,9 @@ def measure(options: Options) -> bool:
             print(f"  {name:<9}{operations(program)}")
         comparisons += [
             against_original(f"run, {what}", compiled, arguments, rounds),
-            against_original(f"gradient, {what}", gradients(lifted, fn), arguments, rounds),
+            against_original(
+                f"gradient, {what}", gradients(lifted, fn), arguments, rounds, budget=None
+            ),
         ]
     return report("Lifted functions, on the host's CPU", comparisons)
 
@@ -60,13 +64,18 @@ def gradients(lifted: Callable[..., Any], fn: Callable[..., Any]) -> dict[str, C
 
 
 def against_original(
-    what: str, functions: dict[str, Callable[..., Any]], args: Any, rounds: int
+    what: str,
+    functions: dict[str, Callable[..., Any]],
+    args: Any,
+    rounds: int,
+    *,
+    budget: Budget | None = SAME,
 ) -> Comparison:
     """Returns both run times, taken turn by turn."""
     import jax
 
     def calls(function: Callable[..., Any]) -> Callable[[], float]:
-        return per_call(lambda: jax.block_until_ready(function(*args)), calls=5, best_of=3)
+        return per_call(lambda: jax.block_until_ready(function(*args)), calls=2, best_of=3)
 
     samples = interleave({name: calls(f) for name, f in functions.items()}, rounds=rounds)
     return Comparison(
@@ -74,7 +83,7 @@ def against_original(
         against="the original under jax.jit",
         ours=samples["lifted"],
         theirs=samples["original"],
-        budget=SAME,
+        budget=budget,
     )
 
 
@@ -83,8 +92,9 @@ def operations(program: Any) -> str:
     counts = Counter[str]()
     for line in program.as_text().splitlines():
         _, is_assignment, right = line.partition(" = ")
-        if is_assignment:
-            counts[right.partition("(")[0].split()[-1]] += 1
+        name = _NAME.search(right) if is_assignment else None
+        if name is not None:
+            counts[name[1]] += 1
     listed = ", ".join(f"{name} {count}" for name, count in counts.most_common(8))
     return f"{sum(counts.values())} ({listed})"
 
