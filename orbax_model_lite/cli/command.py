@@ -77,6 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as e:
         _complain(f"{e.filename or 'the system'}: {e.strerror or e}; check the path and the disk")
         return INCONCLUSIVE
+    # The one broad except: whoever types a command gets a line and an exit code, no traceback.
     except Exception as e:
         if os.environ.get(_TRACEBACK):
             raise

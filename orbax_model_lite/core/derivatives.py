@@ -14,6 +14,7 @@ from orbax_model_lite.core.function import (
     ShloFunction,
     Visibility,
 )
+from orbax_model_lite.core.object_names import free_name
 from orbax_model_lite.core.value import Object
 
 
@@ -44,18 +45,10 @@ def _linked(function: ConcreteFunction, name: str, objects: dict[str, Object]) -
     """Returns a function that names its VJP; that one is among the objects now."""
     if not isinstance(function, ShloFunction) or function.vjp is None:
         return function
-    vjp_name = function.gradient_function_name or _free(f"{name}_vjp", objects)
+    vjp_name = function.gradient_function_name or free_name(f"{name}_vjp", objects)
     # Its place is taken before its own VJP looks for a name.
     objects[vjp_name] = function.vjp
     vjp = _linked(function.vjp, vjp_name, objects)
     assert isinstance(vjp, ShloFunction)
     objects[vjp_name] = replace(vjp, visibility=Visibility.PRIVATE)
     return replace(function, vjp=None, gradient_function_name=vjp_name)
-
-
-def _free(wanted: str, objects: Mapping[str, Object]) -> str:
-    name, count = wanted, 0
-    while name in objects:
-        count += 1
-        name = f"{wanted}_{count}"
-    return name

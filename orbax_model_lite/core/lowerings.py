@@ -20,6 +20,7 @@ from orbax_model_lite.core.function import (
     ShloFunction,
 )
 from orbax_model_lite.core.graft import keep_unknown
+from orbax_model_lite.core.object_names import free_name
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError
 
@@ -88,7 +89,7 @@ def detached(
             continue
         lowering, key = function.lowering, ""
         if lowering.function is not None:
-            key = _free_name(lowering.object_name or layout.lowered_name(name), found)
+            key = free_name(lowering.object_name or layout.lowered_name(name), found)
             found[key] = lowering.function
         forms[name] = replace(lowering, object_name=key)
         found[name] = replace(function, lowering=None)
@@ -133,11 +134,3 @@ def _require_none(function: PolymorphicFunction, name: str) -> None:
                 f"function {name!r}, variant {index}: expected no StableHLO form of its own; found "
                 "one; add the form to the variants of the polymorphic function instead"
             )
-
-
-def _free_name(wanted: str, objects: Mapping[str, Object]) -> str:
-    name, count = wanted, 0
-    while name in objects:
-        count += 1
-        name = f"{wanted}_{count}"
-    return name

@@ -18,6 +18,7 @@ from orbax_model_lite.errors import (
 )
 from orbax_model_lite.jaxtypes.arguments import Parameters
 
+# What JAX raises for a call: wrong forms, no rule for a transformation, numbers too large, XLA.
 CALL_ERRORS = (
     TypeError,
     ValueError,
@@ -49,6 +50,7 @@ def translated(
     text, where = _all_text(error), f"function {parameters.function_name!r}"
     if isinstance(error, ObmError) and not isinstance(error, SignatureMismatchError):
         return error
+    # JAX has no batching rule for the call of a stored program, and says so with this class.
     if isinstance(error, NotImplementedError):
         return _no_batching(where) if "call_exported" in text else error
     if isinstance(error, TypeError) and "custom_vjp" in text and "jvp" in text:

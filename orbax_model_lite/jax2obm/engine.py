@@ -15,14 +15,13 @@ import jax
 import jax.export
 from jax.sharding import Mesh
 
-from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError, unknown_name
 from orbax_model_lite.jax2obm.bound import Bound, FlatCall
 from orbax_model_lite.jax2obm.rebuild import has_known_convention, rebuild
 from orbax_model_lite.jaxtypes.arguments import Parameters
-from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
+from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, trees_of
 
 if TYPE_CHECKING:
     from orbax_model_lite.jax2obm.spread import Spread
@@ -196,10 +195,7 @@ class JaxEngine:
         return self._devices[0]
 
     def _trees(self, function: ShloFunction, where: str) -> JaxTrees:
-        found = function.supplementals.get(layout.KEY_JAX_TREES)
-        if found is None:
-            return JaxTrees()
-        return JaxTrees.from_payload(self._bundle.read_bytes(found.data), where)
+        return trees_of(function, where, self._bundle.read_bytes)
 
     def _is_spread(self, function: ShloFunction) -> bool:
         is_sharded = function.jax is not None and function.jax.device_count > 1

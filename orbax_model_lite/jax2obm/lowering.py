@@ -42,6 +42,7 @@ class Lowered:
     module: bytes
 
 
+# JAX has no class of its own for what does not lower: each primitive and platform has another.
 _LOWERING_ERRORS = (NotImplementedError, ValueError, TypeError, RuntimeError, KeyError)
 _PRIMITIVE = re.compile(r"primitive '?(?P<name>\w+)'?")
 _CUSTOM_CALL = re.compile(r"custom_call @(?P<name>\"[^\"]+\"|[\w.$]+)\(")

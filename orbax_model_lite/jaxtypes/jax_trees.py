@@ -6,8 +6,8 @@ of its payload. Making trees plain is in `trees`, sharding bytes of the manifest
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, final
 
 from jax.sharding import NamedSharding, PartitionSpec
@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from orbax_model_lite._proto import bundle_info_pb2 as info_pb2
 from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
+from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.tree import Path, format_path
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jaxtypes.shardings import MeshAxes, MeshAxis, mesh_axes
@@ -99,6 +100,34 @@ class JaxTrees:
             constraints=tuple(proto.symbolic_constraints),
             argument_names=tuple(proto.argument_names),
         )
+
+
+def trees_of(function: ShloFunction, where: str, read: Callable[[Data], bytes | None]) -> JaxTrees:
+    """Returns the record of a function; an empty one where another writer left none.
+
+    Args:
+      function: Of a bundle, or in memory.
+      where: The function, as the beginning of a message.
+      read: Gives the bytes of a payload, or None where it cannot be had.
+
+    Raises:
+      InvalidBundleError: If the record does not parse.
+    """
+    found = function.supplementals.get(layout.KEY_JAX_TREES)
+    payload = None if found is None else read(found.data)
+    return JaxTrees() if payload is None else JaxTrees.from_payload(payload, where)
+
+
+def in_memory(data: Data) -> bytes | None:
+    """Returns the bytes of a payload that is in no file, for `trees_of`."""
+    return data.inline_bytes
+
+
+def with_trees(function: ShloFunction, trees: JaxTrees) -> ShloFunction:
+    """Returns a function with another record in the place of its own."""
+    own = function.supplementals[layout.KEY_JAX_TREES]
+    changed = {**function.supplementals, layout.KEY_JAX_TREES: replace(own, data=trees.to_data())}
+    return replace(function, supplementals=changed)
 
 
 def path_text(path: Path) -> str:

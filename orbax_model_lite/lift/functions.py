@@ -15,7 +15,7 @@ from orbax_model_lite.core.tree import unflatten
 from orbax_model_lite.errors import InvalidBundleError
 from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree
-from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
+from orbax_model_lite.jaxtypes.jax_trees import in_memory, trees_of
 from orbax_model_lite.jaxtypes.leaves import to_logical, to_physical
 from orbax_model_lite.lift.lifted import LiftedModule, lift_module, module_coverage
 from orbax_model_lite.lift.problems import Coverage
@@ -74,7 +74,7 @@ def lift_function(
         platform=platform,
         where=where,
     )
-    trees = _trees(function, where, read)
+    trees = trees_of(function, where, read or in_memory)
     parameters = Parameters(
         function_name=name, signature=function.signature, argument_names=trees.argument_names
     )
@@ -115,14 +115,6 @@ def _payload(function: ShloFunction, where: str, read: ReadBytes | None) -> byte
             "`read_bytes` as `read`, or use `model.lift`"
         )
     return content
-
-
-def _trees(function: ShloFunction, where: str, read: ReadBytes | None) -> JaxTrees:
-    found = function.supplementals.get(layout.KEY_JAX_TREES)
-    if found is None:
-        return JaxTrees()
-    payload = found.data.inline_bytes if read is None else read(found.data)
-    return JaxTrees() if payload is None else JaxTrees.from_payload(payload, where)
 
 
 def _with_trees(

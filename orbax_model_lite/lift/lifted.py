@@ -24,7 +24,7 @@ from orbax_model_lite.lift.program import Program
 from orbax_model_lite.lift.reading import ModuleReader
 from orbax_model_lite.lift.types import TensorType
 from orbax_model_lite.lift.values import PerPlatform, as_arrays
-from orbax_model_lite.stablehlo.module import functions, operations, parse, string
+from orbax_model_lite.stablehlo.module import as_module, functions, operations, string
 
 
 @final
@@ -79,11 +79,7 @@ class LiftedModule:
             return found
         if not hasattr(found, "dtype"):
             found = np.asarray(found, expected.dtype)
-        is_same = found.dtype == expected.dtype and len(found.shape) == expected.rank
-        if is_same:
-            pairs = zip(expected.shape, found.shape, strict=True)
-            is_same = all(size is None or size == actual for size, actual in pairs)
-        if not is_same:
+        if not expected.fits(found):
             raise SignatureMismatchError(
                 f"function {self.name!r}, argument {index}: expected {expected}; found "
                 f"{found.dtype}{list(found.shape)}; cast or reshape it before the call"
@@ -137,7 +133,7 @@ def lift_module(
       >>> double([1.0, 2.0])
       (Array([2., 4.], dtype=float32),)
     """
-    module = source if isinstance(source, ir.Module) else parse(source, where=where)
+    module = as_module(source, where=where)
     options = Options(custom_calls=dict(custom_calls or {}), derivative=derivative, mesh=mesh)
     reader = ModuleReader(module, options=options, where=where)
     program = reader.read(entry)
@@ -187,7 +183,7 @@ def module_coverage(
       InvalidBundleError: If it does not parse.
       UnknownNameError: If there is no such function.
     """
-    module = source if isinstance(source, ir.Module) else parse(source, where=where)
+    module = as_module(source, where=where)
     options = Options(custom_calls=dict(custom_calls or {}))
     reader = ModuleReader(module, options=options, where=where)
     reader.read(entry)

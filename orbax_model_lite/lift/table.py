@@ -2,70 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from orbax_model_lite.lift.control import flow
 from orbax_model_lite.lift.operation import Handler
-from orbax_model_lite.lift.operations import (
-    calls,
-    chlo,
-    collectives,
-    comparisons,
-    composites,
-    constants,
-    conversions,
-    convolution,
-    custom_calls,
-    dot,
-    dynamic,
-    elementwise,
-    gather,
-    linalg,
-    normalization,
-    reductions,
-    scans,
-    scatter,
-    select_and_scatter,
-    shapes,
-    sharding,
-    sorting,
-    tuples,
-    windows,
-)
 from orbax_model_lite.lift.problems import NotLiftable
 
 _FILES: Final = (
-    calls,
-    chlo,
-    collectives,
-    comparisons,
-    composites,
-    constants,
-    flow,
-    conversions,
-    convolution,
-    custom_calls,
-    dot,
-    dynamic,
-    elementwise,
-    gather,
-    linalg,
-    normalization,
-    reductions,
-    scans,
-    scatter,
-    select_and_scatter,
-    shapes,
-    sharding,
-    sorting,
-    tuples,
-    windows,
+    "control.flow",
+    "operations.calls",
+    "operations.chlo",
+    "operations.collectives",
+    "operations.comparisons",
+    "operations.composites",
+    "operations.constants",
+    "operations.conversions",
+    "operations.convolution",
+    "operations.custom_calls",
+    "operations.dot",
+    "operations.dynamic",
+    "operations.elementwise",
+    "operations.gather",
+    "operations.linalg",
+    "operations.normalization",
+    "operations.reductions",
+    "operations.scans",
+    "operations.scatter",
+    "operations.select_and_scatter",
+    "operations.shapes",
+    "operations.sharding",
+    "operations.sorting",
+    "operations.tuples",
+    "operations.windows",
 )
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
-    {name: handler for file in _FILES for name, handler in file.OPERATIONS.items()}
+    {
+        name: handler
+        for file in _FILES
+        for name, handler in importlib.import_module(
+            f"orbax_model_lite.lift.{file}"
+        ).OPERATIONS.items()
+    }
 )
 
 

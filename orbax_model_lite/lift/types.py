@@ -70,6 +70,13 @@ class TensorType:
         """How many dimensions there are."""
         return len(self.shape)
 
+    def fits(self, value: Any) -> bool:
+        """Returns whether an array or tracer is of this type, as far as sizes are known."""
+        if value.dtype != self.dtype or len(value.shape) != self.rank:
+            return False
+        pairs = zip(self.shape, value.shape, strict=True)
+        return all(size is None or size == found for size, found in pairs)
+
     def __str__(self) -> str:
         """Returns for example "float32[?, 3]"."""
         return f"{self.dtype}[{', '.join('?' if s is None else str(s) for s in self.shape)}]"

@@ -16,6 +16,7 @@ from orbax_model_lite import _lazy
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import ConcreteFunction
+from orbax_model_lite.core.object_names import free_name
 from orbax_model_lite.core.spec import Shape, Spec
 from orbax_model_lite.core.tree import Tree, leaves, map_leaves
 from orbax_model_lite.errors import InvalidModelError
@@ -87,11 +88,7 @@ class Chain:
 
     def free_name(self, wanted: str) -> str:
         """Returns `wanted`, or the first of `wanted_1`, `wanted_2`, ... that is not taken."""
-        name, count = wanted, 0
-        while name in self.functions or name == WEIGHTS:
-            count += 1
-            name = f"{wanted}_{count}"
-        return name
+        return free_name(wanted, {*self.functions, WEIGHTS})
 
 
 @final

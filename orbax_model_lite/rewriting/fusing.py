@@ -9,12 +9,13 @@ from typing import Any
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction, ShloFunction
+from orbax_model_lite.core.object_names import free_name
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 from orbax_model_lite.jax2obm import convert
-from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
+from orbax_model_lite.jaxtypes.jax_trees import in_memory, trees_of, with_trees
 from orbax_model_lite.lift import lift_function
 from orbax_model_lite.lift.functions import has_rules
 from orbax_model_lite.orchestration import Pipeline, Role, Stage, Step, plan, stage_interfaces
@@ -46,7 +47,7 @@ def fused(bundle: Bundle, name: str, pipeline: Pipeline) -> tuple[dict[str, Obje
         raise InvalidBundleError("\n".join(f"{where}: {problem}" for problem in wiring.problems))
     chain = _chain(bundle, pipeline, functions, wiring.steps)
     args, kwargs, constraints = _inputs(bundle, pipeline, functions, weights)
-    own_name = _free_name(f"{name}_fused", bundle)
+    own_name = free_name(f"{name}_fused", bundle.objects)
     made = convert(
         chain if weights else lambda *a, **k: chain(None, *a, **k),
         args,
@@ -127,7 +128,7 @@ def _inputs(
         pairs = zip(pipeline.stages, functions, strict=True)
         of_weights = next(f.signature.args[0] for stage, f in pairs if stage.weights)
         args = (of_weights, *args)
-    constraints = _trees(functions[0], bundle).constraints
+    constraints = trees_of(functions[0], "first stage", bundle.read_bytes).constraints
     plain = map_leaves(_without_placement, (args, dict(first.kwargs)))
     return *plain, constraints
 
@@ -144,25 +145,11 @@ def _with_names(
     pipeline: Pipeline,
 ) -> ShloFunction:
     """Returns the function with the argument names of the first stage."""
-    names = _trees(first, bundle).argument_names
+    names = trees_of(first, "first stage", bundle.read_bytes).argument_names
     if has_weights and not pipeline.stages[0].weights:
         names = ("weights", *names)
-    record = made.supplementals[layout.KEY_JAX_TREES]
-    payload = record.data.inline_bytes
-    assert payload is not None
-    trees = replace(JaxTrees.from_payload(payload, "fused function"), argument_names=names)
-    supplementals = {
-        **made.supplementals,
-        layout.KEY_JAX_TREES: replace(record, data=trees.to_data()),
-    }
-    return replace(made, supplementals=supplementals)
-
-
-def _trees(function: ShloFunction, bundle: Bundle) -> JaxTrees:
-    found = function.supplementals.get(layout.KEY_JAX_TREES)
-    if found is None:
-        return JaxTrees()
-    return JaxTrees.from_payload(bundle.read_bytes(found.data), "function of a pipeline")
+    record = trees_of(made, "fused function", in_memory)
+    return with_trees(made, replace(record, argument_names=names))
 
 
 def _shared_platforms(functions: Sequence[ShloFunction], where: str) -> tuple[str, ...]:
@@ -174,11 +161,3 @@ def _shared_platforms(functions: Sequence[ShloFunction], where: str) -> tuple[st
             f"{where}: expected stages that share a platform; found {found}; pack them again"
         )
     return tuple(shared)
-
-
-def _free_name(wanted: str, bundle: Bundle) -> str:
-    name, count = wanted, 0
-    while name in bundle.objects:
-        count += 1
-        name = f"{wanted}_{count}"
-    return name

@@ -12,7 +12,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.data import FunctionSupplemental
 from orbax_model_lite.core.function import OpaqueFunction, PolymorphicFunction, ShloFunction
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
@@ -20,7 +19,13 @@ from orbax_model_lite.core.value import Object
 from orbax_model_lite.errors import UnsupportedError, unknown_name
 from orbax_model_lite.jax2obm import convert
 from orbax_model_lite.jaxtypes.fixing import fixed_spec, remaining
-from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, Placements
+from orbax_model_lite.jaxtypes.jax_trees import (
+    JaxTrees,
+    Placements,
+    in_memory,
+    trees_of,
+    with_trees,
+)
 from orbax_model_lite.jaxtypes.shapes import DimScope, to_struct
 from orbax_model_lite.lift import lift_function
 from orbax_model_lite.lift.functions import has_rules
@@ -87,7 +92,7 @@ def specialize_function(
       InvalidModelError: If the sizes break its constraints.
       UnsupportedError: If it cannot be lifted, or is split over more devices than there are.
     """
-    trees = _trees(function, name, read)
+    trees = trees_of(function, f"function {name!r}", read)
     mesh = _mesh(function, trees, name)
     mode = "rules" if has_rules(function) else "program"
     lifted = lift_function(function, name=name, read=read, mesh=mesh, derivative=mode)
@@ -109,36 +114,21 @@ def specialize_function(
         data_names=function.data_names,
         gradient_function_name=function.gradient_function_name,
     )
-    supplementals = {**function.supplementals, **_supplementals(made, trees, name)}
+    record = trees_of(made, f"function {name!r}", in_memory)
+    made = with_trees(
+        made,
+        replace(
+            record,
+            input_kinds=trees.input_kinds,
+            output_kinds=trees.output_kinds,
+            argument_names=trees.argument_names,
+        ),
+    )
+    supplementals = {**function.supplementals, **made.supplementals}
     if not has_rules(function):
         # The record says that derivative rules are marked, and here nobody marked any.
         del supplementals[layout.KEY_JAX_TREES]
     return replace(made, visibility=function.visibility, supplementals=supplementals)
-
-
-def _supplementals(
-    made: ShloFunction, before: JaxTrees, name: str
-) -> dict[str, FunctionSupplemental]:
-    """Returns the new records, with what the author's trees were before they became plain."""
-    found = dict(made.supplementals)
-    record = found[layout.KEY_JAX_TREES]
-    payload = record.data.inline_bytes
-    assert payload is not None
-    trees = replace(
-        JaxTrees.from_payload(payload, f"function {name!r}"),
-        input_kinds=before.input_kinds,
-        output_kinds=before.output_kinds,
-        argument_names=before.argument_names,
-    )
-    found[layout.KEY_JAX_TREES] = replace(record, data=trees.to_data())
-    return found
-
-
-def _trees(function: ShloFunction, name: str, read: Callable[..., bytes]) -> JaxTrees:
-    found = function.supplementals.get(layout.KEY_JAX_TREES)
-    if found is None:
-        return JaxTrees()
-    return JaxTrees.from_payload(read(found.data), f"function {name!r}")
 
 
 def _struct(

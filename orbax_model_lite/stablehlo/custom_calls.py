@@ -13,7 +13,7 @@ from typing import Final
 
 from jaxlib.mlir import ir
 
-from orbax_model_lite.stablehlo.module import operations, parse, string
+from orbax_model_lite.stablehlo.module import as_module, operations, string
 
 _LAPACK: Final = {
     "sd": "geev gees gehrd geqrf gesdd getrf gtsv orgqr potrf syevd sytrd trsm",
@@ -96,7 +96,7 @@ def custom_calls(
       InvalidBundleError: If bytes or text do not parse.
       UnsupportedError: If the module is written at a newer version than this jaxlib knows.
     """
-    module = source if isinstance(source, ir.Module) else parse(source, where=where)
+    module = as_module(source, where=where)
     return Counter(target for op in operations(module) for target in targets_of(op))
 
 

@@ -19,10 +19,10 @@ from orbax_model_lite.stablehlo.custom_calls import (
 )
 from orbax_model_lite.stablehlo.locations import scope_of
 from orbax_model_lite.stablehlo.module import (
+    as_module,
     mesh_axes,
     meshes,
     operations,
-    parse,
     version_of,
 )
 from orbax_model_lite.stablehlo.rule_marks import marked_rules
@@ -49,7 +49,7 @@ def facts(source: bytes | str | ir.Module, *, where: str = "StableHLO module") -
       InvalidBundleError: If bytes or text do not parse.
       UnsupportedError: If the module is written at a newer version than this jaxlib knows.
     """
-    module = source if isinstance(source, ir.Module) else parse(source, where=where)
+    module = as_module(source, where=where)
     names, targets = Counter[str](), Counter[str]()
     found: list[ConstantFact] = []
     for operation in operations(module):

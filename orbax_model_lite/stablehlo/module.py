@@ -92,6 +92,16 @@ def parse(
             ) from e
 
 
+def as_module(source: bytes | str | ir.Module, *, where: str = "StableHLO module") -> ir.Module:
+    """Returns a module as it is, and bytes or text parsed; see `parse`.
+
+    Raises:
+      InvalidBundleError: If bytes or text do not parse.
+      UnsupportedError: If it is written at a newer StableHLO version than this jaxlib knows.
+    """
+    return source if isinstance(source, ir.Module) else parse(source, where=where)
+
+
 _UNITS = {bytes: "bytes", str: "characters"}
 _QUANTIZED = '!"quant"<'
 """How MLIR quotes a quantized type, whose dialect jaxlib does not have."""
@@ -181,7 +191,7 @@ def text(source: bytes | ir.Module, *, locations: bool = False) -> str:
     Raises:
       InvalidBundleError: If the bytes are not a portable artifact.
     """
-    module = parse(source) if isinstance(source, bytes) else source
+    module = as_module(source)
     return str(module.operation.get_asm(enable_debug_info=locations))
 
 

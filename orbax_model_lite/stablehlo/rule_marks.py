@@ -14,7 +14,7 @@ from typing import final
 from jax.extend.mlir import ir
 
 from orbax_model_lite.errors import InvalidBundleError
-from orbax_model_lite.stablehlo.module import functions, operations, parse, string
+from orbax_model_lite.stablehlo.module import as_module, functions, operations, string
 
 FRONTEND_ATTRIBUTES = "mhlo.frontend_attributes"
 RULE = "obm.rule"
@@ -192,7 +192,7 @@ def marked_rules(source: bytes | ir.Module) -> list[MarkedRule]:
     Raises:
       InvalidBundleError: If the bytes are not a portable artifact, or a mark is malformed.
     """
-    module = parse(source) if isinstance(source, bytes) else source
+    module = as_module(source)
     stopped, calls = 0, Counter[str]()
     for operation in operations(module):
         if is_stop_gradient(operation):

@@ -57,6 +57,7 @@ def compiled(prepared: PreparedFunction, batch: int) -> Compiled:
         concrete = function.get_concrete_function(*specs)
         generate = function.experimental_get_compiler_ir(*specs)
         text = generate(stage="stablehlo", platform_name="CPU")
+    # The bridge to XLA refuses an operation with any of these, by where it first notices.
     except (ValueError, TypeError, NotImplementedError, tf.errors.OpError) as e:
         raise verdict_of_xla(e) from e
     require_static(text, prepared)

@@ -229,6 +229,7 @@ def _run(signature: Callable[..., Any], inputs: dict[str, Any], where: str) -> M
     tf = tensorflow(_PURPOSE)
     try:
         return signature(**inputs)
+    # TensorFlow says "no kernel for this device" with NotImplementedError.
     except (tf.errors.OpError, NotImplementedError) as e:
         is_about_values = isinstance(e, (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError))
         if is_about_values and "No OpKernel" not in first_line(e):

@@ -24,6 +24,7 @@ from orbax_model_lite.jax2obm.buffers import Index
 from orbax_model_lite.jax2obm.checkpoint.folder import NATIVE, CheckpointFolder, reason
 from orbax_model_lite.jax2obm.stored import StoredArray
 
+# TensorStore turns its status codes into these: invalid, absent, out of range, not built in.
 _TENSORSTORE_ERRORS: Final = (ValueError, KeyError, IndexError, NotImplementedError, OSError)
 
 
