@@ -38,7 +38,7 @@ from orbax_model_lite.tf2obm.obstacles import (
     require_lowerable,
 )
 from orbax_model_lite.tf2obm.prepare import PreparedFunction
-from orbax_model_lite.tf2obm.probing import difference
+from orbax_model_lite.tf2obm.probing import first_difference
 
 FIXED_SIZES: Final = (1, 8)
 """Batch sizes of a function whose rows depend on each other."""
@@ -181,7 +181,7 @@ def _difference(prepared: PreparedFunction, call: FlatCall, size: int) -> str | 
             return jitted(*inputs)
 
     try:
-        return difference(prepared, run, size)
+        return first_difference(prepared, run, size)
     except ObmError as e:
         raise NotLowerable(f"its compiled form cannot be run: {e}") from e
     except ValueError as e:

@@ -12,7 +12,9 @@ from typing import Any, Final
 import ml_dtypes
 import numpy as np
 
+from orbax_model_lite.core.comparison import DEFAULT_TOLERANCES, difference
 from orbax_model_lite.core.dtype import DType
+from orbax_model_lite.core.examples import Tolerance
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import flatten_with_path, format_path
@@ -20,18 +22,10 @@ from orbax_model_lite.tf2obm.compiling import run, sized
 from orbax_model_lite.tf2obm.obstacles import NotLowerable
 from orbax_model_lite.tf2obm.prepare import PreparedFunction
 
-_RELATIVE: Final = {
-    DType.FLOAT64: 1e-12,
-    DType.COMPLEX128: 1e-12,
-    DType.FLOAT32: 1e-5,
-    DType.COMPLEX64: 1e-5,
-    DType.BFLOAT16: 1e-2,
-    DType.FLOAT16: 1e-2,
-}
 _RANGES: Final = ((0, 1), (-3, 3), (0, 255))
 
 
-def difference(
+def first_difference(
     prepared: PreparedFunction, call: Callable[..., Sequence[Any]], batch: int
 ) -> str | None:
     """Returns the first output that differs at a batch size, and how; None where all are equal.
@@ -61,7 +55,7 @@ def difference(
             refusals.append(e)
             continue
         arrays = [np.asarray(array) for array in call(*inputs)]
-        found = _first_difference(prepared.signature, expected, arrays)
+        found = _difference_of_outputs(prepared.signature, expected, arrays)
         if found is not None:
             return found
     if len(refusals) == len(_RANGES):
@@ -86,7 +80,7 @@ def _values(
     return values.astype(dtype.numpy)
 
 
-def _first_difference(
+def _difference_of_outputs(
     signature: Signature, expected: Sequence[np.ndarray], found: Sequence[np.ndarray]
 ) -> str | None:
     for (path, spec), old, new in zip(
@@ -97,22 +91,7 @@ def _first_difference(
             return f"{name} is {new.dtype} instead of {spec.dtype.value}"
         if old.shape != new.shape:
             return f"{name} has shape {list(new.shape)} instead of {list(old.shape)}"
-        error = _error(old, new)
-        if error > _RELATIVE.get(spec.dtype, 0.0):
-            return f"{name} has other values, by {error:.1g} of the largest"
+        apart = difference(old, new, DEFAULT_TOLERANCES.get(spec.dtype.value, Tolerance()))
+        if not apart.is_within:
+            return f"{name} has other values, by {apart.relative or apart.absolute:.1g} of the largest"
     return None
-
-
-def _error(old: np.ndarray, new: np.ndarray) -> float:
-    """Returns the largest difference over the largest magnitude; NaN is equal to NaN."""
-    wide = np.complex128 if old.dtype.kind == "c" else np.float64
-    if old.dtype.kind in "biu":
-        return float(not np.array_equal(old, new))
-    old, new = old.astype(wide), new.astype(wide)
-    is_finite = np.isfinite(old) & np.isfinite(new)
-    is_same = (old == new) | (np.isnan(old) & np.isnan(new))
-    if not np.all(is_finite | is_same):
-        return np.inf
-    largest = np.max(np.abs(old - new)[is_finite], initial=0.0)
-    scale = np.max(np.abs(old[is_finite]), initial=0.0)
-    return float(largest / scale) if scale else float(largest and np.inf)

@@ -6,8 +6,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from orbax_model_lite.core.comparison import DEFAULT_TOLERANCES, difference
 from orbax_model_lite.core.examples import Tolerance
-from orbax_model_lite.runtime.replay import DEFAULT_TOLERANCES, difference
 
 
 @pytest.mark.parametrize(
