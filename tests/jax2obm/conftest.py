@@ -56,3 +56,15 @@ def corpus_function():
     from orbax_model_lite.core import read
 
     return lambda bundle, name: read(CORPUS / bundle / "model").objects[name]
+
+
+@pytest.fixture(params=["orbax", "safetensors"])
+def saved(request, tmp_path):
+    """Returns `save(tree) -> path`, in each of the formats."""
+    from orbax_model_lite.jax2obm import save_weights
+
+    def save(tree, name="weights"):
+        save_weights(tmp_path / name, tree, format=request.param)
+        return tmp_path / name
+
+    return save

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import hypothesis
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -21,12 +20,10 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.digests import digest_file
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.tree import flatten_with_path
 from orbax_model_lite.errors import (
     BundleExistsError,
     InvalidBundleError,
     InvalidModelError,
-    UnknownNameError,
     UnsupportedError,
 )
 from orbax_model_lite.jax2obm.weights import (
@@ -36,41 +33,13 @@ from orbax_model_lite.jax2obm.weights import (
     weights_names,
     weights_spec,
 )
+from tests.jax2obm.comparing_weights import require_equal, words
 
 pytestmark = pytest.mark.frameworks
 
 NO_ARRAY = (DType.UNSPECIFIED, DType.STRING, DType.FLOAT0)
 DTYPES = [dtype for dtype in DType if dtype not in NO_ARRAY]
 A, B = np.array([1.5, 2.5], np.float32), np.arange(6, dtype=np.int32).reshape(2, 3)
-
-
-@pytest.fixture(params=["orbax", "safetensors"])
-def saved(request, tmp_path):
-    """Returns `save(tree) -> path`, in each of the formats."""
-
-    def save(tree, name="weights"):
-        save_weights(tmp_path / name, tree, format=request.param)
-        return tmp_path / name
-
-    return save
-
-
-def words(array):
-    """Returns typed PRNG keys as words, any other array as it is."""
-    is_key = hasattr(array, "dtype") and jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(array) if is_key else array)
-
-
-def require_equal(found, expected):
-    """Checks containers, shapes, element types and every bit."""
-    same_containers = jax.tree.map(lambda _: 0, found, is_leaf=lambda x: x is None)
-    assert same_containers == jax.tree.map(lambda _: 0, expected, is_leaf=lambda x: x is None)
-    for (path, a), (_, b) in zip(
-        flatten_with_path(found), flatten_with_path(expected), strict=True
-    ):
-        have, want = words(a), words(b)
-        assert (have.shape, have.dtype) == (want.shape, want.dtype), path
-        assert have.tobytes() == want.tobytes(), path
 
 
 def numbers(dtype: DType, shape=(2, 3)):
@@ -204,79 +173,6 @@ def test_64_bits_are_kept_on_devices_without_x64_mode(saved):
     found = load_weights(saved({"f": np.array([1 + 2**-40]), "i": np.array([2**40])}))
     assert (found["f"].dtype, found["i"].dtype) == (np.float64, np.int64)
     assert (np.asarray(found["f"])[0], np.asarray(found["i"])[0]) == (1 + 2**-40, 2**40)
-
-
-class TestNames:
-    """Which arrays `names` means."""
-
-    TREE = {  # noqa: RUF012
-        "params": {"dense_0": {"kernel": A, "bias": B}, "dense_1": {"kernel": A + 1}},
-        "layers": [A + i for i in range(12)],
-        "mlp/~/linear": {"w": B},
-        "none": None,
-    }
-
-    @pytest.mark.parametrize(
-        ("names", "expected"),
-        [
-            pytest.param(
-                "params.dense_0.bias", {"params": {"dense_0": {"bias": B}}}, id="an array"
-            ),
-            pytest.param(
-                ["params.dense_1"], {"params": {"dense_1": {"kernel": A + 1}}}, id="a container"
-            ),
-            pytest.param(
-                "*.kernel",
-                {"params": {"dense_0": {"kernel": A}, "dense_1": {"kernel": A + 1}}},
-                id="a pattern",
-            ),
-            pytest.param(
-                ["layers.1", "layers.1[01]"],
-                {"layers": {"1": A + 1, "10": A + 10, "11": A + 11}},
-                id="elements of a list",
-            ),
-            pytest.param("layers", {"layers": [A + i for i in range(12)]}, id="a whole list"),
-            pytest.param("mlp/_/linear.w", {"mlp/~/linear": {"w": B}}, id="as data names say it"),
-        ],
-    )
-    def test_only_the_arrays_that_are_meant_come_back(self, saved, names, expected):
-        found = load_weights(saved(self.TREE), names=names, to="host")
-        found.pop("none", None)
-        require_equal(found, expected)
-
-    def test_a_name_that_means_nothing_is_refused_with_the_nearest_one(self, saved):
-        with pytest.raises(UnknownNameError, match=r"did you mean 'params\.dense_0\.kernel'"):
-            load_weights(saved(self.TREE), names="params.dense_0.kernl")
-
-    def test_names_are_listed_in_flatten_order(self, saved):
-        assert weights_names(saved({"b": [A, B], "a": A})) == ["a", "b.0", "b.1"]
-
-
-class TestCast:
-    """What `dtype` does."""
-
-    @pytest.mark.parametrize("to", ["host", "device"])
-    @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64", "float8_e5m2"])
-    def test_floating_point_arrays_are_rounded_as_numpy_does(self, saved, dtype, to):
-        values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
-        expected = values.astype(getattr(ml_dtypes, dtype, dtype))
-        require_equal(load_weights(saved({"a": values}), to=to, dtype=dtype), {"a": expected})
-
-    @pytest.mark.parametrize("to", ["host", "device"])
-    def test_other_arrays_stay_as_they_are(self, saved, to):
-        tree = {"i": B, "b": np.array([True]), "c": np.ones(2, np.complex64)}
-        require_equal(load_weights(saved(tree), to=to, dtype=jnp.bfloat16), tree)
-
-    @pytest.mark.parametrize("stored", ["bfloat16", "float8_e4m3", "float8_e4m3b11fnuz"])
-    def test_narrow_types_are_widened(self, saved, stored):
-        values = np.array([0.5, 1, 2], np.float32)
-        tree = {"a": values.astype(getattr(ml_dtypes, stored))}
-        require_equal(load_weights(saved(tree), to="host", dtype="float32"), {"a": values})
-
-    @pytest.mark.parametrize("dtype", ["int8", "bool", "nonsense", np.int32])
-    def test_a_type_that_is_not_floating_point_is_refused(self, saved, dtype):
-        with pytest.raises(ValueError, match="expected a floating-point type"):
-            load_weights(saved({"a": A}), dtype=dtype)
 
 
 @pytest.mark.parametrize("kind", ["orbax", "safetensors"])
