@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow tells of oneDNN before it reads the log level.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 import model
 import numpy as np

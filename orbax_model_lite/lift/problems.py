@@ -9,8 +9,6 @@ from typing import final
 
 from orbax_model_lite.errors import UnsupportedError
 
-_MOST_NAMED = 8
-
 
 @final
 class NotLiftable(Exception):  # noqa: N818  # a verdict on one operation, never seen by callers
@@ -79,8 +77,6 @@ def require_none(problems: Sequence[Problem], where: str) -> None:
         f"{first[key]}" + (f" and {count - 1} more places" if count > 1 else "")
         for key, count in places.items()
     ]
-    if len(named) > _MOST_NAMED:
-        named[_MOST_NAMED:] = [f"{len(named) - _MOST_NAMED} more kinds"]
     raise UnsupportedError(
         f"{where}: expected operations that have a counterpart in JAX; found {'; '.join(named)}; "
         "call the function as it is stored instead"

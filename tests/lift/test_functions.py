@@ -240,3 +240,16 @@ def test_the_derivative_of_the_program_can_be_asked_for():
     for function in (stored, _without_marks(stored)):
         lifted = lift.lift_function(function, derivative="program")
         close(jax.grad(lifted)(X), jnp.asarray(2 * X))
+
+
+def test_however_many_kinds_of_operations_cannot_be_lifted_each_is_named():
+    calls = "\n".join(
+        f"%y{i + 1} = stablehlo.custom_call @t{i}(%y{i}) : (tensor<f32>) -> tensor<f32>"
+        for i in range(20)
+    )
+    text = (
+        f"func.func @main(%y0: tensor<f32>) -> tensor<f32> {{\n{calls}\nreturn %y20 : tensor<f32>}}"
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        lift.lift_module(text)
+    assert all(f"@t{i} " in str(caught.value) for i in range(20))
