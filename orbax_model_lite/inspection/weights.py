@@ -124,7 +124,7 @@ def _mime_type(value: ExternalValue) -> str:
 
 def _safetensors_tree(path: Path, where: str) -> Tree:
     from orbax_model_lite.core.storage import storage_errors
-    from orbax_model_lite.jax2obm.safetensors_header import read_header
+    from orbax_model_lite.jax2obm.weights.safetensors_header import read_header
 
     with storage_errors("reading", path), path.open("rb") as file:
 

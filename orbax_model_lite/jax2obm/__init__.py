@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from orbax_model_lite.jax2obm.conversion import convert
     from orbax_model_lite.jax2obm.engine import JaxEngine
     from orbax_model_lite.jax2obm.hoisting import hoist_constants
-    from orbax_model_lite.jax2obm.matching import match
     from orbax_model_lite.jax2obm.weights import load_weights, save_weights, weights_spec
+    from orbax_model_lite.jax2obm.weights.matching import match
 
 _PLACES = {
     "JaxEngine": "engine",
@@ -27,11 +27,11 @@ _PLACES = {
     "convert": "conversion",
     "device_assignment": "assignment",
     "hoist_constants": "hoisting",
-    "load_weights": "weights",
+    "load_weights": "weights.loading",
     "locate": "checkpoint.folder",
-    "match": "matching",
-    "save_weights": "weights",
-    "weights_spec": "weights",
+    "match": "weights.matching",
+    "save_weights": "weights.saving",
+    "weights_spec": "weights.sources",
 }
 
 __all__ = [

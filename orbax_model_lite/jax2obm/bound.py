@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, SignatureMismatchError
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, beyond_stored, translated
-from orbax_model_lite.jax2obm.placing import Placing
+from orbax_model_lite.jax2obm.devices.placing import Placing
 from orbax_model_lite.jax2obm.rows import row_of
 from orbax_model_lite.jaxtypes.adapting import adapted
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_order, callable_tree

@@ -24,7 +24,7 @@ from orbax_model_lite.jaxtypes.arguments import Parameters
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, trees_of
 
 if TYPE_CHECKING:
-    from orbax_model_lite.jax2obm.spread import Spread
+    from orbax_model_lite.jax2obm.devices.spread import Spread
 
 
 @final
@@ -203,7 +203,7 @@ class JaxEngine:
 
     def _spread(self, function: ShloFunction, trees: JaxTrees, where: str) -> Spread:
         # Only functions on several devices need it.
-        from orbax_model_lite.jax2obm.spread import spread
+        from orbax_model_lite.jax2obm.devices.spread import spread
 
         return spread(
             function,

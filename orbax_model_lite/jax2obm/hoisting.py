@@ -19,7 +19,7 @@ import numpy as np
 
 from orbax_model_lite.errors import InvalidModelError
 from orbax_model_lite.jax2obm.plain_call import plain_call
-from orbax_model_lite.jax2obm.replay import Replay, replaceable_constants
+from orbax_model_lite.jax2obm.rules.replay import Replay, replaceable_constants
 
 Constants = dict[str, Any]
 

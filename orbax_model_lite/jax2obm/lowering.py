@@ -20,10 +20,10 @@ from orbax_model_lite.core.tree import leaves
 from orbax_model_lite.errors import InvalidModelError, ObmError, UnsupportedError
 from orbax_model_lite.jax2obm import symbolic_errors
 from orbax_model_lite.jax2obm._jax_private import export_with_rules
-from orbax_model_lite.jax2obm.hidden_rules import has_hidden_rules, with_visible_rules
 from orbax_model_lite.jax2obm.plain_call import PlainCall
 from orbax_model_lite.jax2obm.portable import portable_module
-from orbax_model_lite.jax2obm.rules import RuleRecorder
+from orbax_model_lite.jax2obm.rules.hidden import has_hidden_rules, with_visible_rules
+from orbax_model_lite.jax2obm.rules.recorder import RuleRecorder
 
 DEFAULT_PLATFORMS = ("cpu", "cuda", "tpu")
 

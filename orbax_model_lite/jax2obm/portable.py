@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jax import export as jax_export
 
-from orbax_model_lite.jax2obm.rule_storage import store_rules
-from orbax_model_lite.jax2obm.rules import RuleRecorder
+from orbax_model_lite.jax2obm.rules.recorder import RuleRecorder
+from orbax_model_lite.jax2obm.rules.storage import store_rules
 from orbax_model_lite.stablehlo.locations import strip_file_positions
 from orbax_model_lite.stablehlo.module import parse, serialize
 from orbax_model_lite.stablehlo.replica_groups import write_out_replica_groups

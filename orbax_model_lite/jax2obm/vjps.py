@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from orbax_model_lite.core.tree import unflatten
 from orbax_model_lite.errors import InvalidModelError
-from orbax_model_lite.jax2obm.placing import Shardings
+from orbax_model_lite.jax2obm.devices.placing import Shardings
 from orbax_model_lite.jax2obm.plain_call import PlainCall
 
 

@@ -111,7 +111,7 @@ class Weights:
                 f"function {function_name!r}: expected weights as its first argument; "
                 "found no argument at all; bind it without weights"
             )
-        match = _lazy.load("orbax_model_lite.jax2obm.matching:match")
+        match = _lazy.load("orbax_model_lite.jax2obm.weights.matching:match")
         return match(
             self._part(name, args[0]) if function.data_names else self.value(name),
             args[0],
@@ -165,7 +165,7 @@ class Weights:
             return
         if isinstance(value, ExternalValue) and value.data.file is not None:
             # All that the thread uses is imported here, before it runs beside other imports.
-            read_ahead = _lazy.load("orbax_model_lite.jax2obm.read_ahead:ReadAhead")
+            read_ahead = _lazy.load("orbax_model_lite.jax2obm.weights.read_ahead:ReadAhead")
             try:
                 path = self._bundle.resolve(value.data)
             except ObmError:
@@ -174,7 +174,7 @@ class Weights:
 
     def _read_value(self, name: str, above: tuple[str, ...]) -> Any:
         if name in self.given:
-            place = _lazy.load("orbax_model_lite.jax2obm.placement:place_weights")
+            place = _lazy.load("orbax_model_lite.jax2obm.weights.placement:place_weights")
             return place(self.given[name], **self._options)
         value = self._bundle.objects.get(name)
         if name in above:
@@ -197,7 +197,7 @@ class Weights:
 
     def _read_file(self, name: str, data: Data, **choice: Any) -> Any:
         loading = _lazy.load(
-            "orbax_model_lite.jax2obm.loading", purpose=f"reading weights {name!r}"
+            "orbax_model_lite.jax2obm.weights.loading", purpose=f"reading weights {name!r}"
         )
         path = self._bundle.resolve(data)
         options = dict(self._options)

@@ -1,7 +1,7 @@
 """The one reader and writer of StableHLO modules: bytes or text in, an MLIR module out, and back.
 
 What a module contains is counted in `facts`, its positions are removed in `locations`, its
-derivative rules are in `rules`. Calling a module is the engine's matter.
+derivative rules are in `rule_marks`. Calling a module is the engine's matter.
 
 Bytes are parsed by MLIR, which is written for compilers and not for strangers: truncated files are
 refused cleanly, but about one in a hundred randomly changed ones ends the process. Whoever reads a

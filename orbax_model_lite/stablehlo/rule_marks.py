@@ -1,6 +1,6 @@
 """How derivative rules are marked in a StableHLO module: the names, and the reader of the marks.
 
-RULES.md in this folder is the description of the convention. Writing the marks is in `rules`.
+RULES.md in this folder describes the convention. Writing the marks is in `jax2obm.rules`.
 """
 
 from __future__ import annotations

@@ -93,5 +93,7 @@ def _difference_of_outputs(
             return f"{name} has shape {list(new.shape)} instead of {list(old.shape)}"
         apart = difference(old, new, DEFAULT_TOLERANCES.get(spec.dtype.value, Tolerance()))
         if not apart.is_within:
-            return f"{name} has other values, by {apart.relative or apart.absolute:.1g} of the largest"
+            return (
+                f"{name} has other values, by {apart.relative or apart.absolute:.1g} of the largest"
+            )
     return None

@@ -256,7 +256,7 @@ def test_the_layouts_of_the_history_are_those_that_readers_recognise():
 
 @pytest.mark.frameworks
 def test_the_element_types_of_safetensors_are_those_that_are_written():
-    from orbax_model_lite.jax2obm import safetensors_header
+    from orbax_model_lite.jax2obm.weights import safetensors_header
 
     found = dict(table("element type", "code").rows)
     assert found == {dtype.value: code for dtype, code in safetensors_header.CODES.items()}

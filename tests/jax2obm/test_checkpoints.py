@@ -16,10 +16,10 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import flatten_with_path
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
+from orbax_model_lite.jax2obm.checkpoint.folder import locate
 from orbax_model_lite.jax2obm.checkpoint.writing import NATIVE
 from orbax_model_lite.jax2obm.weights import (
     load_weights,
-    locate,
     match,
     save_weights,
     weights_names,
@@ -270,7 +270,7 @@ def test_specs_of_our_checkpoints_import_no_framework(tmp_path, fresh_python):
     save_weights(tmp_path / "w", {"a": A, "t": (B,)})
     code = """
         import sys
-        from orbax_model_lite.jax2obm.sources import weights_names, weights_spec
+        from orbax_model_lite.jax2obm.weights.sources import weights_names, weights_spec
         print(weights_spec(sys.argv[1])["t"][0], weights_names(sys.argv[1]))
         print({"jax", "orbax", "tensorstore"} & set(sys.modules))
     """
@@ -280,7 +280,7 @@ def test_specs_of_our_checkpoints_import_no_framework(tmp_path, fresh_python):
 def test_names_of_other_checkpoints_import_no_framework(fresh_python):
     code = """
         import sys
-        from orbax_model_lite.jax2obm.sources import weights_names
+        from orbax_model_lite.jax2obm.weights.sources import weights_names
         print(weights_names(sys.argv[1]), {"jax", "orbax", "tensorstore"} & set(sys.modules))
     """
     found = fresh_python(code, CORPUS / "tf_pre_post" / "model" / "checkpoint")
@@ -290,7 +290,7 @@ def test_names_of_other_checkpoints_import_no_framework(fresh_python):
 def test_specs_of_other_checkpoints_import_tensorstore_only(fresh_python):
     code = """
         import sys
-        from orbax_model_lite.jax2obm.sources import weights_spec
+        from orbax_model_lite.jax2obm.weights.sources import weights_spec
         print(weights_spec(sys.argv[1])["w"], {"jax", "orbax"} & set(sys.modules))
     """
     found = fresh_python(code, CORPUS / "tf_pre_post" / "model" / "checkpoint")

@@ -13,8 +13,8 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import flatten_with_path, map_leaves
 from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError
-from orbax_model_lite.jax2obm.matching import choose, match, pruned, spec_of
 from orbax_model_lite.jax2obm.weights import load_weights
+from orbax_model_lite.jax2obm.weights.matching import choose, match, pruned, spec_of
 
 pytestmark = pytest.mark.frameworks
 

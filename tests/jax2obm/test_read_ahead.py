@@ -10,10 +10,9 @@ import pytest
 import orbax_model_lite as obm
 from orbax_model_lite.core import layout
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm import read_ahead
-from orbax_model_lite.jax2obm.loading import load_from, load_weights
-from orbax_model_lite.jax2obm.read_ahead import ReadAhead
-from orbax_model_lite.jax2obm.weights import save_weights
+from orbax_model_lite.jax2obm.weights import read_ahead, save_weights
+from orbax_model_lite.jax2obm.weights.loading import load_from, load_weights
+from orbax_model_lite.jax2obm.weights.read_ahead import ReadAhead
 
 pytestmark = pytest.mark.frameworks
 

@@ -14,8 +14,8 @@ import safetensors.numpy
 
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.errors import InvalidBundleError, StorageError, UnsupportedError
-from orbax_model_lite.jax2obm.stored import RECORD_KEY
 from orbax_model_lite.jax2obm.weights import load_weights, save_weights, weights_spec
+from orbax_model_lite.jax2obm.weights.stored import RECORD_KEY
 
 pytestmark = pytest.mark.frameworks
 

@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 import orbax_model_lite as obm
 from orbax_model_lite.core import Device
 from orbax_model_lite.jax2obm.checkpoint.reading import CheckpointReader
-from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
+from orbax_model_lite.jax2obm.weights.safetensors import SafeTensorsReader
 
 pytestmark = pytest.mark.frameworks
 

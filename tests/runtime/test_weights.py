@@ -11,7 +11,7 @@ from orbax_model_lite import core, jax2obm
 from orbax_model_lite import orchestration as oex
 from orbax_model_lite.core import layout
 from orbax_model_lite.errors import SignatureMismatchError
-from orbax_model_lite.jax2obm import loading
+from orbax_model_lite.jax2obm.weights import loading
 
 pytestmark = pytest.mark.frameworks
 

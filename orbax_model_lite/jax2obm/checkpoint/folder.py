@@ -20,8 +20,8 @@ from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Path as TreePath
 from orbax_model_lite.core.tree import Tree, flatten_with_path
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm import stored
 from orbax_model_lite.jax2obm.checkpoint.tree import damaged, nested_tree
+from orbax_model_lite.jax2obm.weights import stored
 
 METADATA_FILE: Final = "_METADATA"
 CHECKPOINT_METADATA_FILE: Final = "_CHECKPOINT_METADATA"

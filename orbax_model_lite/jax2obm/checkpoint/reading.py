@@ -19,10 +19,10 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, format_path
 from orbax_model_lite.errors import InvalidBundleError
-from orbax_model_lite.jax2obm import buffers
-from orbax_model_lite.jax2obm.buffers import Index
 from orbax_model_lite.jax2obm.checkpoint.folder import NATIVE, CheckpointFolder, reason
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights import buffers
+from orbax_model_lite.jax2obm.weights.buffers import Index
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 # TensorStore turns its status codes into these: invalid, absent, out of range, not built in.
 _TENSORSTORE_ERRORS: Final = (ValueError, KeyError, IndexError, NotImplementedError, OSError)

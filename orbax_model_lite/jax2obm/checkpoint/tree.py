@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, final
 
 from orbax_model_lite.core.tree import Path, Tree, format_path
 from orbax_model_lite.errors import InvalidBundleError
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 _SEQUENCE_KEY: Final = 1
 _EMPTY: Final = {"None": None, "NamedTuple": None, "Dict": dict, "List": list, "Tuple": tuple}

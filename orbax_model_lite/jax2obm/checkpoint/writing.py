@@ -19,10 +19,10 @@ import tensorstore as ts
 
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import StorageError
-from orbax_model_lite.jax2obm import stored
 from orbax_model_lite.jax2obm.checkpoint.folder import ARRAY_KEY, NATIVE, reason
-from orbax_model_lite.jax2obm.placement import to_host
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights import stored
+from orbax_model_lite.jax2obm.weights.placement import to_host
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 _CHUNK_BYTES: Final = 32 << 20
 _DATA_FILES: Final = 64

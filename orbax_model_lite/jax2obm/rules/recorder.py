@@ -2,7 +2,7 @@
 
 StableHLO has no derivative rules: without marks, differentiating a module differentiates the
 program in it. `RuleRecorder` gives JAX lowering rules of its own for stop_gradient, custom_jvp and
-custom_vjp; `rule_storage` then adds the rules' functions to the finished module. How a mark looks
+custom_vjp; `storage` then adds the rules' functions to the finished module. How a mark looks
 is said in RULES.md and spelled in `rule_marks`.
 """
 
@@ -20,9 +20,10 @@ from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p, sto
 from jax.extend.mlir.dialects import stablehlo
 from jax.interpreters import mlir
 
-from orbax_model_lite.jax2obm import library_rules, primitive_rules
-from orbax_model_lite.jax2obm.jaxprs import fingerprint, name_of
-from orbax_model_lite.jax2obm.rule_parts import (
+from orbax_model_lite.jax2obm.rules import library as library_rules
+from orbax_model_lite.jax2obm.rules import primitives as primitive_rules
+from orbax_model_lite.jax2obm.rules.jaxprs import fingerprint, name_of
+from orbax_model_lite.jax2obm.rules.parts import (
     TRACING_ERRORS,
     RuleParts,
     jvp_parts,

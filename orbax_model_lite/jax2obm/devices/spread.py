@@ -17,9 +17,9 @@ from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.function import JaxInfo, ShloFunction
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.core.tree import Tree, leaves, unflatten
-from orbax_model_lite.jax2obm import meshes, targets
 from orbax_model_lite.jax2obm.assignment import in_assigned_order
-from orbax_model_lite.jax2obm.placing import Placing, Shardings, is_static
+from orbax_model_lite.jax2obm.devices import meshes, targets
+from orbax_model_lite.jax2obm.devices.placing import Placing, Shardings, is_static
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees
 from orbax_model_lite.jaxtypes.shardings import MeshAxes
 

@@ -19,12 +19,12 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.jax2obm.buffers import whole
-from orbax_model_lite.jax2obm.matching import choose, pruned
-from orbax_model_lite.jax2obm.placement import Parts, Placer, assembled, placer
-from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
-from orbax_model_lite.jax2obm.sources import Source, open_source, require_readable
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights.buffers import whole
+from orbax_model_lite.jax2obm.weights.matching import choose, pruned
+from orbax_model_lite.jax2obm.weights.placement import Parts, Placer, assembled, placer
+from orbax_model_lite.jax2obm.weights.safetensors import SafeTensorsReader
+from orbax_model_lite.jax2obm.weights.sources import Source, open_source, require_readable
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")

@@ -20,8 +20,8 @@ from jax.extend.mlir import ir
 from jax.extend.mlir.dialects import func
 
 from orbax_model_lite.jax2obm._jax_private import export_with_rules
-from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
-from orbax_model_lite.jax2obm.rules import RecordedRule, RuleRecorder, describe_error
+from orbax_model_lite.jax2obm.rules.parts import TRACING_ERRORS
+from orbax_model_lite.jax2obm.rules.recorder import RecordedRule, RuleRecorder, describe_error
 from orbax_model_lite.stablehlo.module import functions, meshes, parse, symbol_name
 from orbax_model_lite.stablehlo.rule_marks import (
     MarkedRule,

@@ -13,9 +13,9 @@ from typing import Any
 
 import jax
 
-from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs
-from orbax_model_lite.jax2obm.replay import Replay
-from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
+from orbax_model_lite.jax2obm.rules.jaxprs import equations, inner_jaxprs
+from orbax_model_lite.jax2obm.rules.parts import TRACING_ERRORS
+from orbax_model_lite.jax2obm.rules.replay import Replay
 
 _HIGH_LEVEL = "_prim"
 

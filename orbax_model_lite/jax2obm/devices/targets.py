@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh
 
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.jax2obm.placing import fitted_spec
+from orbax_model_lite.jax2obm.devices.placing import fitted_spec
 from orbax_model_lite.jaxtypes.jax_trees import Placement
 from orbax_model_lite.jaxtypes.shardings import MeshAxes
 

@@ -18,8 +18,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, format_path, unflatten
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.jax2obm.buffers import Index, whole
-from orbax_model_lite.jax2obm.stored import StoredArray, static_shape
+from orbax_model_lite.jax2obm.weights.buffers import Index, whole
+from orbax_model_lite.jax2obm.weights.stored import StoredArray, static_shape
 from orbax_model_lite.jaxtypes import keys
 
 Placer: TypeAlias = Callable[[Path], Sharding | None]

@@ -16,9 +16,9 @@ from typing import Final, final
 import numpy as np
 
 from orbax_model_lite.errors import UnsupportedError
-from orbax_model_lite.jax2obm import buffers
-from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
-from orbax_model_lite.jax2obm.sources import Source, is_safetensors, open_source
+from orbax_model_lite.jax2obm.weights import buffers
+from orbax_model_lite.jax2obm.weights.safetensors import SafeTensorsReader
+from orbax_model_lite.jax2obm.weights.sources import Source, is_safetensors, open_source
 
 _MOST_BYTES: Final = 1 << 28
 """Larger files are read array by array, so that the host need not hold all of one at a time."""

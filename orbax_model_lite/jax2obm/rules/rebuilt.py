@@ -15,10 +15,10 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from orbax_model_lite.jax2obm._jax_private import CustomVJPException
-from orbax_model_lite.jax2obm.jaxprs import name_of
+from orbax_model_lite.jax2obm.rules.jaxprs import name_of
 
 if TYPE_CHECKING:
-    from orbax_model_lite.jax2obm.replay import Replay
+    from orbax_model_lite.jax2obm.rules.replay import Replay
 
 _Parameters = dict[str, Any]
 _Results = Sequence[Any] | None

@@ -16,8 +16,8 @@ from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.errors import InvalidBundleError
-from orbax_model_lite.jax2obm import stored
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights import stored
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 METADATA: Final = "__metadata__"
 """The key of the header that names no array."""

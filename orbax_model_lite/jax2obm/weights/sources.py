@@ -18,9 +18,9 @@ from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, map_leaves, unflatten
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm.buffers import Index
-from orbax_model_lite.jax2obm.safetensors import SafeTensorsReader
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights.buffers import Index
+from orbax_model_lite.jax2obm.weights.safetensors import SafeTensorsReader
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 if TYPE_CHECKING:
     from orbax_model_lite.jax2obm.checkpoint.folder import CheckpointFolder

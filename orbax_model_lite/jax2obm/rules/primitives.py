@@ -14,7 +14,7 @@ from typing import Any, final
 import jax
 from jax.extend.core import Primitive, primitives
 
-from orbax_model_lite.jax2obm.rule_parts import RuleParts, trace
+from orbax_model_lite.jax2obm.rules.parts import RuleParts, trace
 from orbax_model_lite.stablehlo.jax_rules import LONGEST_PARAMETERS, PRIMITIVE_NAMES
 
 # Those whose parameters are programs or key types; their jvp is stored.

@@ -23,16 +23,16 @@ from orbax_model_lite.core.hashing import write_hashed
 from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.errors import StorageError
-from orbax_model_lite.jax2obm import buffers, stored
-from orbax_model_lite.jax2obm.buffers import Index, whole
-from orbax_model_lite.jax2obm.safetensors_header import (
+from orbax_model_lite.jax2obm.weights import buffers, stored
+from orbax_model_lite.jax2obm.weights.buffers import Index, whole
+from orbax_model_lite.jax2obm.weights.safetensors_header import (
     CODES,
     MAX_HEADER_BYTES,
     METADATA,
     damaged,
     read_header,
 )
-from orbax_model_lite.jax2obm.stored import StoredArray
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 _DATA_ALIGNMENT_BYTES: Final = 64
 

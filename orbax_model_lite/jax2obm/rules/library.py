@@ -10,8 +10,8 @@ from typing import Any
 import jax
 from jax.extend.core.primitives import custom_jvp_call_p, custom_vjp_call_p
 
-from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs, name_and_file
-from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS
+from orbax_model_lite.jax2obm.rules.jaxprs import equations, inner_jaxprs, name_and_file
+from orbax_model_lite.jax2obm.rules.parts import TRACING_ERRORS
 from orbax_model_lite.stablehlo.jax_rules import LIBRARY_NAMESPACES, rule_holder
 
 

@@ -15,9 +15,9 @@ from typing import Any, final
 import jax
 from jax.extend.core import Literal
 
-from orbax_model_lite.jax2obm.jaxprs import equations, inner_jaxprs
-from orbax_model_lite.jax2obm.rebuilt import CUSTOM, REBUILT
-from orbax_model_lite.jax2obm.rule_parts import TRACING_ERRORS, RuleParts, jvp_parts, vjp_parts
+from orbax_model_lite.jax2obm.rules.jaxprs import equations, inner_jaxprs
+from orbax_model_lite.jax2obm.rules.parts import TRACING_ERRORS, RuleParts, jvp_parts, vjp_parts
+from orbax_model_lite.jax2obm.rules.rebuilt import CUSTOM, REBUILT
 
 
 @final

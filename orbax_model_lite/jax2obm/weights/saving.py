@@ -22,12 +22,12 @@ from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import Path as TreePath
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, leaves, unflatten
 from orbax_model_lite.errors import BundleExistsError, InvalidModelError, UnsupportedError
-from orbax_model_lite.jax2obm import safetensors
 from orbax_model_lite.jax2obm.checkpoint.folder import locate, require_contained
-from orbax_model_lite.jax2obm.loading import load_weights
-from orbax_model_lite.jax2obm.matching import spec_of
-from orbax_model_lite.jax2obm.placement import to_host
-from orbax_model_lite.jax2obm.sources import is_safetensors, weights_spec
+from orbax_model_lite.jax2obm.weights import safetensors
+from orbax_model_lite.jax2obm.weights.loading import load_weights
+from orbax_model_lite.jax2obm.weights.matching import spec_of
+from orbax_model_lite.jax2obm.weights.placement import to_host
+from orbax_model_lite.jax2obm.weights.sources import is_safetensors, weights_spec
 
 
 def save_weights(

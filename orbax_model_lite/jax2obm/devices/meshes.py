@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.spec import Leaf, Spec
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
-from orbax_model_lite.jax2obm.placing import fitted
+from orbax_model_lite.jax2obm.devices.placing import fitted
 from orbax_model_lite.jaxtypes.jax_trees import JaxTrees, Placement
 from orbax_model_lite.jaxtypes.shardings import (
     MeshAxes,
