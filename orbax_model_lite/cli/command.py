@@ -29,6 +29,7 @@ _INTERRUPTED: Final = 130
 _NO_READER: Final = 141
 
 _TRACEBACK: Final = "OBM_TRACEBACK"
+_PATHS: Final = ("path", "before", "after")  # arguments that name a bundle
 
 
 def run() -> None:
@@ -59,16 +60,16 @@ def main(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    path = None
+    paths: list[str] = []
     try:
         options = parse(arguments)
-        path = options.path
+        paths = [getattr(options, name) for name in _PATHS if hasattr(options, name)]
         return options.run(options, Console(sys.stdout))
     except SystemExit as e:  # argparse has said what it has to say
         return e.code if isinstance(e.code, int) else MISUSE
     except ObmError as e:
         _complain(str(e))
-        return _code_of(e, path)
+        return _code_of(e, paths)
     except KeyboardInterrupt:
         _complain("interrupted")
         return _INTERRUPTED
@@ -88,8 +89,8 @@ def main(arguments: Sequence[str]) -> int:
         return INCONCLUSIVE
 
 
-def _code_of(error: ObmError, path: str | None) -> int:
-    if isinstance(error, UnknownNameError) or (path is not None and not os.path.lexists(path)):
+def _code_of(error: ObmError, paths: Sequence[str]) -> int:
+    if isinstance(error, UnknownNameError) or not all(map(os.path.lexists, paths)):
         return MISUSE
     return FINDINGS if isinstance(error, InvalidBundleError | UntrustedError) else INCONCLUSIVE
 

@@ -173,7 +173,7 @@ def test_an_error_of_nobody_is_one_line_too(obm, bundle, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise RecursionError("too deep\nto say")
 
-    monkeypatch.setattr("orbax_model_lite.cli.show.describe", fail)
+    monkeypatch.setattr("orbax_model_lite.cli.commands.show.describe", fail)
     said = obm("show", bundle)
     assert said.code == command.INCONCLUSIVE
     assert said.err.startswith("obm: unexpected RecursionError: too deep to say; this is a defect")
@@ -204,7 +204,7 @@ def test_ctrl_c_ends_with_one_line_and_no_child(obm, bundle, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orbax_model_lite.cli.show.describe", interrupted)
+    monkeypatch.setattr("orbax_model_lite.cli.commands.show.describe", interrupted)
     said = obm("show", bundle)
     assert (said.code, said.err) == (130, "obm: interrupted\n")
 

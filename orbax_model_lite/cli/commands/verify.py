@@ -5,36 +5,56 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
+from orbax_model_lite.cli import arguments
 from orbax_model_lite.cli.console import Console, clean, counted
+from orbax_model_lite.cli.limits import isolation_of, trust_of
 from orbax_model_lite.cli.progress import ProgressBar
 from orbax_model_lite.cli.tables import wrapped
 from orbax_model_lite.core.report import Report
-from orbax_model_lite.runtime.isolation import Isolation
-from orbax_model_lite.runtime.trust import Trust
-from orbax_model_lite.runtime.verification import verify as verify_bundle
+from orbax_model_lite.runtime.verification import verify
+
+EXAMPLES: Final = """\
+examples:
+  obm verify digits.obm
+  obm verify digits.obm --replay
+  obm verify digits.obm --isolate --memory-gib 8 --timeout-s 300
+"""
+NEEDS: Final[Mapping[str, Sequence[str]]] = {
+    "memory_gib": ("isolate",),
+    "timeout_s": ("isolate",),
+    "cpus": ("isolate",),
+    "trust_custom_call": ("replay", "isolate"),
+    "trust_tf_op": ("replay", "isolate"),
+}
 
 _STYLES: Final = {"error": "red", "inconclusive": "yellow", "warning": "yellow", "info": "dim"}
 
 
-def verify(options: argparse.Namespace, console: Console) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds whether programs are run, where, and what they may do."""
+    arguments.add_path(parser)
+    arguments.add_form(parser)
+    parser.add_argument("--replay", action="store_true", help="run the recorded examples too")
+    parser.add_argument(
+        "--isolate", action="store_true", help="the same in a child process with limits"
+    )
+    arguments.add_limits(parser)
+    arguments.add_trust(parser)
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
     """Prints every finding and the verdict; returns the exit code."""
-    isolation = None
-    if options.isolate:
-        isolation = Isolation(
-            memory_bytes=int((options.memory_gib or 4) * 2**30),
-            timeout_s=options.timeout_s or 120,
-            cpus=options.cpus,
-        )
     is_shown = not (options.json or options.quiet)
     with ProgressBar(Console(sys.stderr), "digests", is_shown=is_shown) as bar:
-        report = verify_bundle(
+        report = verify(
             options.path,
             replay=options.replay or options.isolate,
-            trust=Trust(custom_calls=options.trust_custom_call, tf_ops=options.trust_tf_op),
-            isolation=isolation,
+            trust=trust_of(options),
+            isolation=isolation_of(options) if options.isolate else None,
             progress=bar.update,
         )
     if options.json:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
+from orbax_model_lite.cli import arguments
 from orbax_model_lite.cli.console import Console, clean, counted, size_text
 from orbax_model_lite.cli.drawing import write_pipeline
 from orbax_model_lite.cli.tables import Column, wrapped, write_table
@@ -18,11 +19,38 @@ from orbax_model_lite.inspection import (
     describe,
 )
 
+EXAMPLES: Final = """\
+examples:
+  obm show digits.obm
+  obm show digits.obm --json | jq .weights
+  obm show digits.obm --weights 'layer_0.*'
+  obm show digits.obm --hlo serving_default --output model.mlir
+"""
+NEEDS: Final[Mapping[str, Sequence[str]]] = {"output": ("hlo",)}
+
 _MOST_ROWS: Final = 40
 _VIEWS: Final = ("details", "tree", "weights", "proto", "examples", "hlo")
 
 
-def show(options: argparse.Namespace, console: Console) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the views, of which one is chosen."""
+    arguments.add_path(parser)
+    arguments.add_form(parser)
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument("--details", metavar="NAME", help="one function: its inputs and outputs")
+    view.add_argument("--tree", action="store_true", help="the files of the folder")
+    view.add_argument(
+        "--weights", metavar="PATTERN", nargs="?", const="*", help="parameters, by glob if given"
+    )
+    view.add_argument("--proto", action="store_true", help="the manifest as text")
+    view.add_argument("--examples", action="store_true", help="the recorded calls")
+    view.add_argument(
+        "--hlo", metavar="NAME", help="a function's StableHLO, parsed in a child process with JAX"
+    )
+    parser.add_argument("--output", metavar="FILE", help="where --hlo writes to")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
     """Prints what was asked for about a bundle; returns the exit code.
 
     Raises:
@@ -32,9 +60,9 @@ def show(options: argparse.Namespace, console: Console) -> int:
     for name in _VIEWS:
         asked = getattr(options, name)
         if asked is not None and asked is not False:
-            from orbax_model_lite.cli import views
+            from orbax_model_lite.cli.commands.show_views import VIEWS
 
-            return views.VIEWS[name](bundle, asked, options, console)
+            return VIEWS[name](bundle, asked, options, console)
     description = describe(bundle)
     if options.json:
         console.json(asdict(description) | {"needs_tensorflow": description.needs_tensorflow})
