@@ -23,7 +23,7 @@ setup: .venv/.dev
 demo: .venv/.demo
 	.venv/bin/python examples/digits/demo.py
 
-test: .venv/.dev test-old-protobufs test-exchange test-without-tensorflow
+test: .venv/.dev browser test-old-protobufs test-exchange test-without-tensorflow
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
 
 check: lint types layers protos-clean
@@ -50,6 +50,11 @@ protos-clean: .tools/protoc/.ready
 	rm -rf .tools/generated && mkdir -p .tools/generated
 	$(PROTOC) --python_out=.tools/generated --pyi_out=.tools/generated $(PROTOS)
 	diff -r -x __init__.py -x __pycache__ .tools/generated/orbax_model_lite/_proto orbax_model_lite/_proto
+
+# Pages are tested in Debian's chromium.
+.PHONY: browser
+browser:
+	@command -v chromium >/dev/null || { echo 'installing chromium'; apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }
 
 # Other versions
 .PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-without-tensorflow test-matrix kill-points coverage-lift

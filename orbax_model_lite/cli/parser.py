@@ -11,6 +11,7 @@ from typing import Final
 COMMANDS: Final[Mapping[str, str]] = {
     "show": "what a bundle is",
     "verify": "everything that is wrong with one",
+    "completion": "a script that completes command lines in a shell",
 }
 """Name of a command, and of its module, to what it prints."""
 
