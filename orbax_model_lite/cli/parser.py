@@ -11,6 +11,7 @@ from typing import Final
 COMMANDS: Final[Mapping[str, str]] = {
     "show": "what a bundle is",
     "verify": "everything that is wrong with one",
+    "view": "a page with all of it",
     "completion": "a script that completes command lines in a shell",
 }
 """Name of a command, and of its module, to what it prints."""
@@ -22,6 +23,7 @@ examples:
   obm show digits.obm --weights '*.kernel'    some of its parameters
   obm verify digits.obm                       is it whole?
   obm verify digits.obm --isolate             does it still compute the same? in a child process
+  obm view digits.obm                         all of it as a page in a browser
 
 exit codes: 0 fine, 1 findings, 2 misuse, 3 inconclusive
 """
