@@ -1,4 +1,4 @@
-"""Makes three bundles: a small one, one with a large manifest, one with many parameters."""
+"""Makes two bundles: one with a large manifest, one with many parameters."""
 
 import sys
 from pathlib import Path
@@ -21,7 +21,6 @@ def function(parameters: int, module_bytes: int) -> core.ShloFunction:
 
 
 folder, parameters, module_bytes = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-core.save({"f": function(10, 1000)}, folder / "small.obm")
 inside = core.SaveOptions(save_shlo_to_file=False)
 core.save({"f": function(10, module_bytes)}, folder / "large.obm", inside)
 core.save({"f": function(parameters, 1000)}, folder / "many.obm")
