@@ -11,6 +11,10 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final, TextIO, final
 
+from orbax_model_lite.inspection.wording import clean, counted, size_text
+
+__all__ = ["Console", "clean", "counted", "size_text", "text_width"]
+
 _STYLES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _NARROWEST: Final = 40
 
@@ -66,17 +70,6 @@ class Console:
         self._stream.flush()
 
 
-def clean(text: str) -> str:
-    """Returns text whose unprintable characters are escaped, as `repr` does.
-
-    >>> clean(f"red{chr(27)}[31m").count(chr(27))
-    0
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def text_width(text: str) -> int:
     """Returns how many columns a text takes: wide characters take two, combining ones none."""
     if text.isascii():
@@ -85,27 +78,6 @@ def text_width(text: str) -> int:
 
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.combining(c) != 0 for c in text)
-
-
-def size_text(size_bytes: int | None) -> str:
-    """Returns a size as people say it.
-
-    >>> size_text(21_500_000)
-    '21.5 MB'
-    """
-    if size_bytes is None:
-        return "?"
-    if size_bytes < 1000:
-        return f"{size_bytes} B"
-    size, unit = float(size_bytes), 0
-    while size >= 999.95 and unit < 5:
-        size, unit = size / 1000, unit + 1
-    return f"{size:.1f} {('B', 'kB', 'MB', 'GB', 'TB', 'PB')[unit]}"
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns for example "1 file" or "2,300 files"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _width(stream: TextIO, environment: Mapping[str, str], *, is_terminal: bool) -> int | None:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, final
 
+from orbax_model_lite.inspection.wording import clean
+
 
 @final
 class Html(str):
@@ -67,14 +69,7 @@ def text(value: str) -> Html:
     A character that cannot be seen, such as one that turns the direction of writing, is shown as
     `repr` shows it.
     """
-    return Html(html.escape(visible(value)))
-
-
-def visible(value: str) -> str:
-    """Returns text whose unprintable characters are escaped, as `repr` does."""
-    if value.isprintable():
-        return value
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
+    return Html(html.escape(clean(value)))
 
 
 def data_script(name: str, value: Any) -> Html:
