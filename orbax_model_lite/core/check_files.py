@@ -12,12 +12,15 @@ from orbax_model_lite.core.report import Finding
 from orbax_model_lite.errors import InvalidBundleError, ObmError
 
 
-def check_files(root: Path, progress: Progress | None = None) -> Iterator[Finding]:
+def check_files(
+    root: Path, progress: Progress | None = None, *, with_digests: bool = True
+) -> Iterator[Finding]:
     """Gives a finding for each file that is missing, changed, unlisted, or may not be there.
 
     Args:
       root: The bundle's folder.
       progress: Called with (bytes done, total) while files are digested.
+      with_digests: Whether files are read and digested; else their names and sizes are compared.
     """
     closed: dict[str, OSError] = {}
     files, problems = digests.scan(root, closed.__setitem__)
@@ -45,7 +48,11 @@ def check_files(root: Path, progress: Progress | None = None) -> Iterator[Findin
     named = hidden | {path for path, _ in problems}
     yield from _compare_names(set(files), listed, named)
     present = {path: listed[path] for path in files if path in listed}
-    yield from _compare_contents(root, present, progress)
+    if with_digests:
+        yield from _compare_contents(root, present, progress)
+    else:
+        for path, digest in present.items():
+            yield from _compare_size(root, path, digest)
 
 
 def of_error(error: ObmError) -> Finding:
@@ -74,12 +81,10 @@ def _compare_contents(
 ) -> Iterator[Finding]:
     readable: list[str] = []
     for path, digest in present.items():
-        size = (root / path).stat().st_size
-        if size == digest.size_bytes:
+        problems = list(_compare_size(root, path, digest))
+        yield from problems
+        if not problems:
             readable.append(path)
-        else:
-            message = f"expected {digest.size_bytes} bytes; found {size}; fetch the bundle again"
-            yield Finding("error", f"file {path!r}", message)
     failed: dict[str, OSError] = {}
     found = digests.digest_files(root, readable, progress=progress, on_error=failed.__setitem__)
     for path, error in failed.items():
@@ -92,6 +97,13 @@ def _compare_contents(
                 "fetch the bundle again"
             )
             yield Finding("error", f"file {path!r}", message)
+
+
+def _compare_size(root: Path, path: str, digest: FileDigest) -> Iterator[Finding]:
+    size = (root / path).stat().st_size
+    if size != digest.size_bytes:
+        message = f"expected {digest.size_bytes} bytes; found {size}; fetch the bundle again"
+        yield Finding("error", f"file {path!r}", message)
 
 
 def _unreadable(path: str, error: OSError) -> Finding:

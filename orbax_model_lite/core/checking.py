@@ -48,7 +48,12 @@ _RECORDS = frozenset(
 )
 
 
-def check(bundle: Bundle | str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
+def check(
+    bundle: Bundle | str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    with_digests: bool = True,
+) -> Report:
     """Returns everything that is wrong with a bundle's structure, files and digests.
 
     Errors are what contradicts the format or the record of digests. What cannot be judged is
@@ -59,6 +64,7 @@ def check(bundle: Bundle | str | os.PathLike[str], *, progress: Progress | None 
     Args:
       bundle: A folder, or what was read from it.
       progress: Called with (bytes done, total) while files are digested.
+      with_digests: Whether files are read and digested; else their names and sizes are compared.
     """
     if isinstance(bundle, Bundle):
         found, problems, root = bundle, [], bundle.path
@@ -68,7 +74,7 @@ def check(bundle: Bundle | str | os.PathLike[str], *, progress: Progress | None 
     findings = [check_files.of_error(error) for error in problems]
     if root.is_dir():
         findings += _repeated_names(root)
-        findings += check_files.check_files(root, progress)
+        findings += check_files.check_files(root, progress, with_digests=with_digests)
     if found is not None:
         findings += _of_objects(found)
         findings += _of_payloads(found)

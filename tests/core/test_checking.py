@@ -95,6 +95,14 @@ def test_a_file_that_was_added_is_an_error(bundle: Path, name: str) -> None:
     assert has(bundle, "error", f"file {name!r}", "added afterwards")
 
 
+def test_without_digests_names_and_sizes_are_compared(bundle: Path) -> None:
+    path = bundle / "weights" / "chunk"
+    path.write_bytes(b"9876543210")
+    assert obm.check(bundle, with_digests=False).ok
+    path.write_bytes(b"9876543210 and more")
+    assert obm.check(bundle, with_digests=False).has_errors
+
+
 def test_a_link_that_leads_out_is_an_error(bundle: Path) -> None:
     (bundle / "weights" / "chunk").unlink()
     (bundle / "weights" / "chunk").symlink_to("/etc/hostname")
