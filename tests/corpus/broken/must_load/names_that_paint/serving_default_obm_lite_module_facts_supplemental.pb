@@ -1,0 +1,16 @@
+
+1.15.0
+shape_assertion
+builtin.module
+	func.call
+	func.func
+func.return
+stablehlo.broadcast_in_dim
+stablehlo.compare
+stablehlo.concatenate
+stablehlo.constant
+stablehlo.custom_call&
+"stablehlo.dynamic_broadcast_in_dim 
+stablehlo.get_dimension_size
+stablehlo.multiply
+stablehlo.reshape 

@@ -1,0 +1,3 @@
+
+
+preprocessserving_defaultweights
