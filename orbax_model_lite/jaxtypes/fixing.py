@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +18,13 @@ from orbax_model_lite.jaxtypes.shapes import DimScope, from_aval, parse_shorthan
 
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 _RELATION = re.compile(r"(>=|<=|==)")
+_ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Pow: operator.pow,
+}
+_FUNCTIONS = {"mod": operator.mod, "floordiv": operator.floordiv, "max": max, "min": min}
 
 
 def fixed_text(expression: str, sizes: Mapping[str, int]) -> str:
@@ -46,8 +55,24 @@ def _fixed_dim(expression: str, sizes: Mapping[str, int]) -> int | str:
 
 
 def _integer(text: str) -> int:
-    (size,) = jax.export.symbolic_shape(text.strip())
-    return int(size)
+    """Returns the number that an expression of numbers comes to; JAX keeps "mod(8, 4)" as it is."""
+    return _computed(ast.parse(text.strip().replace("^", "**"), mode="eval").body, text)
+
+
+def _computed(node: ast.expr, text: str) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return -_computed(operand, text)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
+            return _ARITHMETIC[type(op)](_computed(left, text), _computed(right, text))
+        case ast.Call(func=ast.Name(id=name), args=args) if name in _FUNCTIONS:
+            return _FUNCTIONS[name](*(_computed(argument, text) for argument in args))
+    raise InvalidModelError(
+        f"dimension {text.strip()!r}: expected numbers, +, -, *, ^, mod, floordiv, max and min; "
+        "found something else; correct the expression"
+    )
 
 
 def fixed_leaf(leaf: Any, sizes: Mapping[str, int], scope: DimScope, where: str) -> Any:
