@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from orbax_model_lite.inspection.manifest import manifest_text
     from orbax_model_lite.inspection.recorded import ExampleDescription, list_examples
     from orbax_model_lite.inspection.signatures import SignatureLine, signature_lines
+    from orbax_model_lite.inspection.statistics import ArrayStatistics, weights_statistics
     from orbax_model_lite.inspection.weights import ListedArray, list_weights
 
 _PLACES = {
+    "ArrayStatistics": "statistics",
     "Description": "description",
     "ExampleDescription": "recorded",
     "FunctionDescription": "description",
@@ -38,9 +40,11 @@ _PLACES = {
     "list_weights": "weights",
     "manifest_text": "manifest",
     "signature_lines": "signatures",
+    "weights_statistics": "statistics",
 }
 
 __all__ = [
+    "ArrayStatistics",
     "Description",
     "ExampleDescription",
     "FunctionDescription",
@@ -54,6 +58,7 @@ __all__ = [
     "list_weights",
     "manifest_text",
     "signature_lines",
+    "weights_statistics",
 ]
 
 __getattr__ = _lazy.names(__name__, _PLACES)

@@ -1,7 +1,8 @@
 """Weights as their headers tell: name, shape, type and size of each array; no array is read.
 
 SafeTensors has all of it in its header. An Orbax checkpoint has it in the record that this package
-writes; in somebody else's, shapes are told by the recorded type of the value or by the arrays only.
+writes; in somebody else's, it is told by the header of each array where that is a file of its own,
+else by the recorded type of the value or by the arrays only.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
+from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, map_leaves
 from orbax_model_lite.core.value import ExternalValue
 from orbax_model_lite.errors import ObmError, UnsupportedError
 from orbax_model_lite.inspection.description import WeightsDescription
@@ -101,7 +102,10 @@ def list_weights(bundle: Bundle, name: str, value: ExternalValue) -> list[Listed
         case layout.MIME_ORBAX_CHECKPOINT:
             from orbax_model_lite.jax2obm.checkpoint.folder import locate, read_folder
 
-            tree = read_folder(locate(path)).tree
+            folder = read_folder(locate(path))
+            tree = folder.tree
+            if not (folder.is_ours or folder.is_ocdbt):
+                tree = map_leaves(lambda array: _with_header(folder, array), tree)
         case other:
             raise UnsupportedError(
                 f"{where}: expected an Orbax checkpoint or a SafeTensors file; found {other!r}; "
@@ -120,6 +124,12 @@ def disk_bytes(path: Path) -> int:
 
 def _mime_type(value: ExternalValue) -> str:
     return layout.canonical_mime_type(value.data.mime_type)
+
+
+def _with_header(folder: Any, array: Any) -> Any:
+    from orbax_model_lite.inspection.zarr_headers import recorded_spec
+
+    return replace(array, spec=recorded_spec(folder, array))
 
 
 def _safetensors_tree(path: Path, where: str) -> Tree:

@@ -24,9 +24,10 @@ examples:
   obm show digits.obm
   obm show digits.obm --json | jq .weights
   obm show digits.obm --weights 'layer_0.*'
+  obm show digits.obm --weights '*.kernel' --stats
   obm show digits.obm --hlo serving_default --output model.mlir
 """
-NEEDS: Final[Mapping[str, Sequence[str]]] = {"output": ("hlo",)}
+NEEDS: Final[Mapping[str, Sequence[str]]] = {"output": ("hlo",), "stats": ("weights",)}
 
 _MOST_ROWS: Final = 40
 _VIEWS: Final = ("details", "tree", "weights", "proto", "examples", "hlo")
@@ -46,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     view.add_argument("--examples", action="store_true", help="the recorded calls")
     view.add_argument(
         "--hlo", metavar="NAME", help="a function's StableHLO, parsed in a child process with JAX"
+    )
+    parser.add_argument(
+        "--stats",
+        action="store_true",
+        help="with --weights: least, greatest, mean, deviation, NaN and infinities; reads them all",
     )
     parser.add_argument("--output", metavar="FILE", help="where --hlo writes to")
 

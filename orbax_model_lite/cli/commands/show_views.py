@@ -147,6 +147,10 @@ def _write_folder(console: Console, folder: Path, before: str = "") -> None:
 
 
 def _weights(bundle: Bundle, pattern: str, options: argparse.Namespace, console: Console) -> int:
+    if options.stats:
+        from orbax_model_lite.cli.commands.show_statistics import show_statistics
+
+        return show_statistics(bundle, pattern, options, console)
     found = {
         name: [
             array

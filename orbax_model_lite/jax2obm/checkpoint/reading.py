@@ -84,7 +84,7 @@ class CheckpointReader:
             return [
                 buffers.empty(buffers.shape_of(i), dtype or array.dtype, where) for i in indices
             ]
-        chunk = self._handles[array.name].chunk_layout.read_chunk.shape
+        chunk = self.chunk_shape(array)
         shares_chunks = len(indices) > 1 and any(
             size is not None and size > part
             for index in indices
@@ -95,6 +95,16 @@ class CheckpointReader:
         hull = buffers.hull(indices)
         joined = self._read_part(array, hull, dtype, where)
         return [buffers.copied(joined[buffers.inside(i, hull)], None, where) for i in indices]
+
+    def chunk_shape(self, array: StoredArray) -> tuple[int | None, ...] | None:
+        """Returns the sizes of what lies together on disk, None where nothing says so.
+
+        Args:
+          array: As `open` returned it.
+        """
+        if array.name is None:
+            return None
+        return self._handles[array.name].chunk_layout.read_chunk.shape
 
     def close(self) -> None:
         """Forgets all arrays."""
