@@ -22,6 +22,7 @@ from orbax_model_lite.core.function import OpaqueFunction
 from orbax_model_lite.core.report import Finding
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, unknown_name
 from orbax_model_lite.runtime.trust import Trust
+from orbax_model_lite.stablehlo.drawn import DrawnFunction, from_json
 
 # The child's imports are this process's, and the folder it is started in is no part of them.
 _CHILD: Final = """
@@ -110,6 +111,39 @@ def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -
         problem = answer.message if isinstance(answer, Finding) else _NO_ANSWER
         raise InvalidBundleError(f"function {name!r}: {problem}")
     return answer["text"]
+
+
+def module_graphs(
+    bundle: Bundle, *, most_values: int = 16, isolation: Isolation | None = None
+) -> dict[str, tuple[DrawnFunction, ...] | str]:
+    """Returns all modules of a bundle as graphs, drawn in one child process with JAX.
+
+    Args:
+      bundle: The bundle.
+      most_values: Elements of a constant that are written out.
+      isolation: Limits of the child.
+
+    Returns:
+      By "function 'f', variant 0": what `stablehlo.drawing.draw` gives, or why there is nothing.
+
+    Raises:
+      InvalidBundleError: If the child crashed.
+      MissingDependencyError: If JAX is not installed.
+    """
+    request = {
+        "task": "graphs",
+        "path": str(bundle.path.absolute()),
+        "most_values": most_values,
+    }
+    answer = _asked(request, isolation or Isolation())
+    problem = answer.message if isinstance(answer, Finding) else _NO_ANSWER
+    try:
+        return {
+            str(where): found if isinstance(found, str) else tuple(map(from_json, found))
+            for where, found in answer["graphs"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as e:
+        raise InvalidBundleError(f"bundle {os.fspath(bundle.path)!r}: {problem}") from e
 
 
 def _asked(request: dict[str, Any], isolation: Isolation) -> Any:

@@ -96,7 +96,24 @@ def _text(request: dict[str, Any]) -> dict[str, Any]:
     return {"text": "\n".join(texts)}
 
 
+def _graphs(request: dict[str, Any]) -> dict[str, Any]:
+    draw = _lazy.load("orbax_model_lite.stablehlo.drawing:draw", purpose="drawing StableHLO")
+    bundle = read(request["path"])
+    graphs: dict[str, Any] = {}
+    for name, found in bundle.functions.items():
+        for where, function in concrete_functions(name, found):
+            if isinstance(function, ShloFunction):
+                try:
+                    module = bundle.read_bytes(function.module, where=where)
+                    drawn = draw(module, most_values=request["most_values"], where=where)
+                    graphs[where] = [asdict(graph) for graph in drawn]
+                except ObmError as e:
+                    graphs[where] = str(e)
+    return {"graphs": graphs}
+
+
 _TASKS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "replay": _replay,
     "text": _text,
+    "graphs": _graphs,
 }
