@@ -8,69 +8,181 @@ import os
 import secrets
 from importlib import resources
 from pathlib import Path
+from typing import Final
 
 from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.checking import check
 from orbax_model_lite.core.report import Report
 from orbax_model_lite.core.storage import storage_errors, write_file
 from orbax_model_lite.errors import StorageError
 from orbax_model_lite.inspection.describing import describe
-from orbax_model_lite.inspection.page.markup import Html, element
+from orbax_model_lite.inspection.description import Description
+from orbax_model_lite.inspection.page import functions, weights
+from orbax_model_lite.inspection.page.examples import examples
+from orbax_model_lite.inspection.page.findings import findings, inspected, verdict
+from orbax_model_lite.inspection.page.markup import Content, Html, element
+from orbax_model_lite.inspection.page.origin import files, origin
+from orbax_model_lite.inspection.page.parts import Places, badge
+from orbax_model_lite.inspection.page.pipelines import pipelines
+from orbax_model_lite.inspection.wording import size_text
+
+_SECTIONS: Final = {
+    "pipelines": "Pipelines",
+    "functions": "Functions",
+    "weights": "Weights",
+    "examples": "Examples",
+    "findings": "Findings",
+    "origin": "Origin",
+    "files": "Files",
+}
 
 
 def page_html(bundle: Bundle, *, report: Report | None = None) -> str:
-    """Returns a bundle as one self-contained HTML page; see `write_page`."""
+    """Returns a bundle as one self-contained HTML page.
+
+    Its policy (Content-Security-Policy) lets nothing be fetched and nothing run but its own script;
+    what does not depend on the script is there without it.
+
+    Args:
+      bundle: What was read.
+      report: The findings to show; None checks files, digests, references and wires.
+
+    Raises:
+      StorageError: If the file system refuses.
+    """
     found = describe(bundle)
-    report = check(bundle) if report is None else report
+    report = inspected(bundle) if report is None else report
+    places = Places(functions=functions.anchors(found), weights=weights.anchors(found))
+    sections = [
+        pipelines(bundle, found, places),
+        functions.functions(bundle, found),
+        weights.weights(bundle, found),
+        examples(bundle),
+        findings(report),
+        origin(found),
+        files(bundle, found),
+    ]
+    title = found.metadata.get("name") or bundle.path.resolve().name
     style, script = _asset("page.css"), _asset("page.js")
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+    body = element(
+        "body",
+        element("a", "Skip to content", href="#content", class_="skip"),
+        _header(title, found, report),
+        element(
+            "div",
+            _contents(sections),
+            element("main", _problems(found), sections, id="content", tabindex="-1"),
+            class_="columns",
+        ),
+        element("script", script),
     )
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", found.metadata.get("name") or bundle.path.name),
-        element("style", style),
-    )
-    body = element("body", element("pre", str(report)), element("script", script))
-    return "<!doctype html>\n" + element("html", head, body, lang="en")
+    return f"<!doctype html>\n{element('html', _head(title, style, script), body, lang='en')}\n"
 
 
 def write_page(
     bundle: Bundle, file: str | os.PathLike[str], *, report: Report | None = None
 ) -> None:
-    """Writes a bundle as one self-contained HTML page, which needs no network.
+    """Writes a bundle as one self-contained HTML page; see `page_html`.
 
     Args:
       bundle: What was read.
       file: Where to; a file that is there is replaced when the page is complete.
-      report: The findings to show; None checks structure and files.
+      report: The findings to show; None checks files, digests, references and wires.
 
     Raises:
-      StorageError: If `file` is a folder, or the file system refuses.
+      StorageError: If `file` is no file or is inside the bundle, or the file system refuses.
     """
     target = Path(file)
-    text = page_html(bundle, report=report)
-    if target.exists() and not target.is_file():
-        raise StorageError(
-            f"page {os.fspath(file)!r}: expected the name of a file; found something else there; "
-            "choose another name"
-        )
-    root = bundle.path.resolve()
-    if root in target.resolve().parents:
-        raise StorageError(
-            f"page {os.fspath(file)!r}: expected a file outside the bundle; found one inside, "
-            "where its digests would not fit any more; choose another folder"
-        )
+    _require_target(bundle, target)
+    content = page_html(bundle, report=report).encode()
     beside = target.with_name(f".obm-view-{secrets.token_hex(8)}")
     with storage_errors("writing", target):
         try:
-            write_file(target, text.encode(), beside=beside)
+            write_file(target, content, beside=beside)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _require_target(bundle: Bundle, target: Path) -> None:
+    where = f"page {os.fspath(target)!r}"
+    if target.exists() and not target.is_file():
+        raise StorageError(
+            f"{where}: expected the name of a file; found something else there; choose another name"
+        )
+    if bundle.path.resolve() in target.resolve().parents:
+        raise StorageError(
+            f"{where}: expected a file outside the bundle; found one inside, which its record of "
+            "files does not know; choose another folder"
+        )
+
+
+def _head(title: str, style: Html, script: Html) -> Html:
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="referrer", content="no-referrer"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{title} · bundle"),
+        element("style", style),
+    )
+
+
+def _header(title: str, found: Description, report: Report) -> Html:
+    version = found.metadata.get("version")
+    return element(
+        "header",
+        element(
+            "div",
+            element("h1", title, element("span", version, class_="note") if version else None),
+            element("button", "Theme: auto", type="button", id="theme", hidden=True),
+            class_="line",
+        ),
+        element("p", found.metadata.get("description"), class_="lead")
+        if found.metadata.get("description")
+        else None,
+        element("ul", [element("li", tile) for tile in _tiles(found, report)], class_="tiles"),
+    )
+
+
+def _tiles(found: Description, report: Report) -> list[Content]:
+    platforms = sorted({p for f in found.functions for p in f.platforms})
+    held = sum(w.size_bytes or w.disk_bytes for w in found.weights)
+    needs = [element("code", name) for name in found.needs_tensorflow[:3]]
+    if len(found.needs_tensorflow) > 3:
+        needs.append(element("span", f"and {len(found.needs_tensorflow) - 3:,} more"))
+    return [
+        [_label("verdict"), element("a", verdict(report), href="#findings")],
+        [_label("size"), element("strong", size_text(found.size_bytes))],
+        [_label("weights"), element("strong", size_text(held) if found.weights else "none")],
+        [_label("functions"), element("strong", f"{len(found.functions):,}")],
+        [_label("runs on"), [badge(p, "quiet") for p in platforms] or element("span", "not said")],
+        [_label("TensorFlow"), [["needed by ", needs] if needs else badge("not needed", "good")]],
+    ]
+
+
+def _label(text: str) -> Html:
+    return element("span", text, class_="role")
+
+
+def _contents(sections: list[Html]) -> Html:
+    links = [
+        element("li", element("a", title, href=f"#{name}"))
+        for (name, title), content in zip(_SECTIONS.items(), sections, strict=True)
+        if content
+    ]
+    return element("nav", element("ul", links), class_="contents", aria_label="sections")
+
+
+def _problems(found: Description) -> Html | None:
+    if not found.problems:
+        return None
+    items = [element("li", problem) for problem in found.problems]
+    return element("ul", items, class_="card problem", role="alert")
 
 
 def _asset(name: str) -> Html:

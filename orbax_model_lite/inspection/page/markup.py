@@ -23,7 +23,7 @@ class Html(str):
 Content: TypeAlias = "Html | str | int | Iterable[Content] | None"
 """What an element may hold: markup, text (escaped), nothing, or several of these."""
 
-_VOID: Final = frozenset({"br", "hr", "img", "input", "meta", "rect"})
+_VOID: Final = frozenset({"img", "input", "meta", "wbr"})
 
 
 def element(tag: str, *content: Content, **attributes: Any) -> Html:
