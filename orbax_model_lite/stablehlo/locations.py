@@ -8,8 +8,8 @@ and parsing again would lose the names, and JAX's own settings leave the paths o
 
 from __future__ import annotations
 
-import jax
-from jax.extend.mlir import ir
+# What jax.extend.mlir gives too; but who only reads names need not wait for JAX.
+from jaxlib.mlir import ir
 
 from orbax_model_lite.stablehlo.module import operations
 
@@ -27,6 +27,8 @@ def strip_file_positions(module: ir.Module, *, has_frames: bool | None = None) -
         (`jax_include_full_tracebacks_in_locations`).
     """
     if has_frames is None:
+        import jax
+
         # JAX defines its options at run time.
         has_frames = bool(jax.config.jax_include_full_tracebacks_in_locations)  # pyright: ignore[reportAttributeAccessIssue]
     names = _Names(module.context, has_frames=has_frames)
