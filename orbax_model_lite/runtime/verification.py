@@ -17,6 +17,7 @@ from orbax_model_lite.runtime.isolation import Isolation, replay_isolated
 from orbax_model_lite.runtime.loading import load, read_orchestration
 from orbax_model_lite.runtime.programs import check_programs
 from orbax_model_lite.runtime.replay import Tolerances
+from orbax_model_lite.runtime.stored_weights import check_stored_weights
 from orbax_model_lite.runtime.trust import Trust
 
 
@@ -31,7 +32,8 @@ def verify(
 ) -> Report:
     """Returns everything that is wrong with a bundle, not only the first thing.
 
-    Structure, digests, references and wires are checked without importing a framework.
+    Structure, digests, references, wires and the headers of weights are checked without importing a
+    framework.
 
     Args:
       path: The bundle's folder.
@@ -73,7 +75,8 @@ def verify(
 def _check_pipelines(bundle: Bundle) -> list[Finding]:
     orchestration = read_orchestration(bundle)
     problems = check_orchestration(orchestration, bundle.objects, bundle.read_bytes)
-    return [Finding(severity="error", where="orchestration", message=p) for p in problems]
+    findings = [Finding(severity="error", where="orchestration", message=p) for p in problems]
+    return findings + check_stored_weights(bundle, orchestration)
 
 
 def run_programs(

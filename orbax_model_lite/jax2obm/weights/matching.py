@@ -11,8 +11,6 @@ import fnmatch
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-import jax
-
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import (
@@ -24,7 +22,6 @@ from orbax_model_lite.core.tree import (
     unflatten,
 )
 from orbax_model_lite.errors import ObmError, SignatureMismatchError, UnknownNameError
-from orbax_model_lite.jaxtypes import keys
 
 _MOST_NAMED: Final = 100
 
@@ -163,6 +160,11 @@ def spec_of(leaf: Any) -> Spec:
     """
     if isinstance(leaf, Spec):
         return leaf
+    # JAX is imported only where there are arrays: headers are matched without it.
+    import jax
+
+    from orbax_model_lite.jaxtypes import keys
+
     if not hasattr(leaf, "dtype"):
         return Spec(shape=(), dtype=DType.from_numpy(jax.numpy.result_type(leaf)))
     if keys.is_key(leaf.dtype):
@@ -185,7 +187,13 @@ def _fits(have: Spec, want: Spec) -> bool:
 
 def _converted(leaf: Any, have: Spec, want: Spec, where: str) -> Any:
     """Returns keys as words, or words on a device as keys, where the function wants them so."""
-    if not isinstance(leaf, jax.Array) or have.logical == want.logical:
+    if isinstance(leaf, Spec) or have.logical == want.logical:
+        return leaf
+    import jax
+
+    from orbax_model_lite.jaxtypes import keys
+
+    if not isinstance(leaf, jax.Array):
         return leaf
     if want.logical is None:
         return jax.random.key_data(leaf)

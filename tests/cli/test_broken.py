@@ -1,0 +1,102 @@
+"""Every command on damaged and hostile bundles: a message and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+BROKEN = Path(__file__).parent.parent / "corpus" / "broken"
+MUST_REFUSE = sorted(path.name for path in (BROKEN / "must_refuse").iterdir())
+MUST_LOAD = sorted(path.name for path in (BROKEN / "must_load").iterdir())
+UNREADABLE = {
+    "unfinished",
+    "no_manifest",
+    "half_a_manifest",
+    "from_the_future",
+    "marker_leads_out",
+    "nested_without_end",
+    "record_of_noise",
+}
+NOT_WHOLE = UNREADABLE | {
+    "changed_afterwards",
+    "program_is_gone",
+    "link_leads_out",
+    "weights_lead_out",
+    "pipeline_without_its_function",
+    "weights_beyond_any_disk",
+    "weights_of_no_json",
+}
+SAME_UNTIL_RUN = sorted(set(MUST_REFUSE) - NOT_WHOLE)
+READERS = {
+    "show": ("show",),
+    "details": ("show", "--details", "serving_default"),
+    "tree": ("show", "--tree"),
+    "weights": ("show", "--weights"),
+    "proto": ("show", "--proto"),
+    "examples": ("show", "--examples"),
+    "verify": ("verify",),
+}
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """Returns a copy of one of them, which a command may not change."""
+
+    def copy(name: str) -> Path:
+        (found,) = BROKEN.glob(f"*/{name}")
+        return Path(shutil.copytree(found, tmp_path / name, symlinks=True, dirs_exist_ok=True))
+
+    return copy
+
+
+def require_polite(said) -> None:
+    """A message for people: no traceback, nothing unexpected, no control character."""
+    text = said.out + said.err
+    assert "Traceback" not in text
+    assert "unexpected" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_there_are_more_than_a_dozen():
+    assert len(MUST_REFUSE) + len(MUST_LOAD) > 20
+    assert set(MUST_REFUSE) >= NOT_WHOLE
+
+
+@pytest.mark.parametrize("line", READERS)
+@pytest.mark.parametrize("name", [*MUST_REFUSE, *MUST_LOAD])
+def test_what_only_reads_ends_in_a_message_and_an_exit_code(name, line, obm, broken):
+    command, *options = READERS[line]
+    said = obm(command, broken(name), *options)
+    require_polite(said)
+    assert said.code in {0, 1, 2, 3}
+    if said.code and command == "show" and not said.out:
+        assert said.err.startswith("obm: ")
+        assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", MUST_REFUSE)
+def test_show_refuses_what_cannot_be_read(name, obm, broken):
+    assert (obm("show", broken(name)).code != 0) >= (name in UNREADABLE)
+
+
+@pytest.mark.parametrize("name", sorted(NOT_WHOLE))
+def test_verify_finds_what_is_not_whole(name, obm, broken):
+    assert obm("verify", broken(name), "--quiet").code == 1
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", SAME_UNTIL_RUN)
+def test_verify_in_a_child_process_does_not_pass_what_must_be_refused(name, obm, broken):
+    said = obm("verify", broken(name), "--isolate")
+    require_polite(said)
+    assert said.code == (3 if name == "processor_writes_a_file" else 1)
+
+
+@pytest.mark.parametrize("name", MUST_LOAD)
+def test_what_is_strange_but_whole_is_shown(name, obm, broken):
+    said = obm("show", broken(name))
+    assert (said.code, said.err) == (0, "")
+    assert obm("verify", broken(name), "--quiet").code in {0, 3}
