@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import final
 
+from orbax_model_lite import _lazy
 from orbax_model_lite.core import files, integrity, paths
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.device import Device
@@ -122,6 +123,18 @@ class Bundle:
           StorageError: If the file system does not let us look.
         """
         return files.recorded(self.path, self.digests or {}, path, self.resolve(path))
+
+    def __repr__(self) -> str:
+        """Returns for example "<Bundle 'digits.obm': 3 functions, 1 value, layout 2025-09>"."""
+        counts = [(len(self.functions), "function"), (len(self.values), "value")]
+        known = sum(count for count, _ in counts)
+        counts.append((len(self.objects) - known, "unknown object"))
+        parts = [f"{count} {noun}{'s' * (count != 1)}" for count, noun in counts if count]
+        return f"<Bundle {self.path.name!r}: {', '.join([*parts, f'layout {self.layout}'])}>"
+
+    def _repr_html_(self) -> str:
+        """Returns what `obm show` prints, with signatures as trees, for a notebook."""
+        return _lazy.load("orbax_model_lite.inspection.page.notebook:bundle_html")(self)
 
     @property
     def _where(self) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, final, get_args
 
+from orbax_model_lite import _lazy
+
 Severity: TypeAlias = Literal["error", "inconclusive", "warning", "info"]
 """From heavy to light. Something is wrong; could not be judged; is unusual; is worth knowing."""
 
+_MOST_SHOWN = 5
 _SEVERITIES: tuple[str, ...] = get_args(Severity)
 
 
@@ -74,12 +77,25 @@ class Report:
         """Returns a report with further findings."""
         return Report((*self.findings, *findings))
 
+    def __repr__(self) -> str:
+        """Returns the verdict and the heaviest findings, a line each."""
+        shown = [str(finding) for finding in self.findings[:_MOST_SHOWN]]
+        if len(self.findings) > _MOST_SHOWN:
+            shown.append(f"and {len(self.findings) - _MOST_SHOWN} more")
+        return "".join([f"<Report: {self._verdict}", *(f"\n  {line}" for line in shown), ">"])
+
+    def _repr_html_(self) -> str:
+        """Returns the findings as a list, for a notebook."""
+        return _lazy.load("orbax_model_lite.inspection.page.notebook:report_html")(self)
+
+    @property
+    def _verdict(self) -> str:
+        if self.has_errors:
+            return "not ok: something is wrong"
+        if self.is_inconclusive:
+            return "inconclusive: not everything could be judged"
+        return "ok"
+
     def __str__(self) -> str:
         """Returns the verdict, then one line for each finding."""
-        if self.has_errors:
-            verdict = "not ok: something is wrong"
-        elif self.is_inconclusive:
-            verdict = "inconclusive: not everything could be judged"
-        else:
-            verdict = "ok"
-        return "\n".join([verdict, *(f"  {finding}" for finding in self.findings)])
+        return "\n".join([self._verdict, *(f"  {finding}" for finding in self.findings)])

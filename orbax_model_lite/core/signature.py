@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
+from orbax_model_lite import _lazy
 from orbax_model_lite.core.spec import Leaf, Spec, dim_names
 from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, leaves
+
+_MOST_LEAVES = 6
 
 
 @final
@@ -80,11 +83,31 @@ class Signature:
         positional = flatten_with_path(self.inputs[0])
         return positional + flatten_with_path(self.inputs[1])
 
+    def __repr__(self) -> str:
+        """Returns for example "<Signature (float32 [b, 4]) -> float32 [b, 3]>"."""
+        return f"<Signature {brief(self)}>"
+
+    def _repr_html_(self) -> str:
+        """Returns inputs and outputs as trees, for a notebook."""
+        return _lazy.load("orbax_model_lite.inspection.page.notebook:signature_html")(self)
+
     def __str__(self) -> str:
         """Returns a one-line form such as "(float32 [b, 4]) -> float32 [b, 3]"."""
         args = [format_tree(arg) for arg in self.args]
         args += [f"{name}={format_tree(tree)}" for name, tree in self.kwargs.items()]
         return f"({', '.join(args)}) -> {format_tree(self.outputs)}"
+
+
+def brief(signature: Signature) -> str:
+    """Returns a one-line form in which a large tree is only counted."""
+    args = [_brief_tree(arg) for arg in signature.args]
+    args += [f"{name}={_brief_tree(tree)}" for name, tree in signature.kwargs.items()]
+    return f"({', '.join(args)}) -> {_brief_tree(signature.outputs)}"
+
+
+def _brief_tree(tree: Tree) -> str:
+    count = len(leaves(tree))
+    return format_tree(tree) if count <= _MOST_LEAVES else f"{{{count} arrays}}"
 
 
 def format_tree(tree: Any) -> str:

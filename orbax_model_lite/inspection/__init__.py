@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         WeightsDescription,
     )
     from orbax_model_lite.inspection.manifest import manifest_text
+    from orbax_model_lite.inspection.page import page_html, write_page
     from orbax_model_lite.inspection.recorded import ExampleDescription, list_examples
     from orbax_model_lite.inspection.signatures import SignatureLine, signature_lines
     from orbax_model_lite.inspection.statistics import ArrayStatistics, weights_statistics
@@ -39,8 +40,10 @@ _PLACES = {
     "list_examples": "recorded",
     "list_weights": "weights",
     "manifest_text": "manifest",
+    "page_html": "page",
     "signature_lines": "signatures",
     "weights_statistics": "statistics",
+    "write_page": "page",
 }
 
 __all__ = [
@@ -57,8 +60,10 @@ __all__ = [
     "list_examples",
     "list_weights",
     "manifest_text",
+    "page_html",
     "signature_lines",
     "weights_statistics",
+    "write_page",
 ]
 
 __getattr__ = _lazy.names(__name__, _PLACES)

@@ -43,11 +43,14 @@ _ROLES = {Role.PREPROCESSOR: "pre", Role.MODEL: "model", Role.POSTPROCESSOR: "po
 _T = TypeVar("_T")
 
 
-def describe(bundle: Bundle | str | os.PathLike[str]) -> Description:
+def describe(
+    bundle: Bundle | str | os.PathLike[str], *, orchestration: Orchestration | None = None
+) -> Description:
     """Returns what a bundle says of itself; imports no framework and runs nothing.
 
     Args:
       bundle: A folder, or what was read from it.
+      orchestration: Pipelines to describe in place of the recorded ones.
 
     Raises:
       InvalidBundleError: If it is no bundle, unfinished, or its manifest is damaged.
@@ -55,7 +58,7 @@ def describe(bundle: Bundle | str | os.PathLike[str]) -> Description:
       StorageError: If the file system refuses.
     """
     found = bundle if isinstance(bundle, Bundle) else read(bundle)
-    return _Describer(found).description()
+    return _Describer(found, orchestration).description()
 
 
 def kind_of(function: ConcreteFunction | PolymorphicFunction) -> str:
@@ -69,8 +72,9 @@ def kind_of(function: ConcreteFunction | PolymorphicFunction) -> str:
 class _Describer:
     """One walk through a bundle, which collects problems on the way."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, orchestration: Orchestration | None) -> None:
         self._bundle = bundle
+        self._given = orchestration
         self._problems: list[str] = []
 
     def description(self) -> Description:
@@ -120,6 +124,8 @@ class _Describer:
         return len(records.parsed(bundle_info_pb2.Examples(), raw or b"", where).examples)
 
     def _orchestration(self) -> Orchestration:
+        if self._given is not None:
+            return self._given
         data = self._bundle.supplementals.get(layout.KEY_ORCHESTRATION)
         if data is None:
             return Orchestration(pipelines={})

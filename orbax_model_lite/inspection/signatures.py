@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
@@ -10,11 +10,11 @@ from orbax_model_lite._proto import bundle_info_pb2, sharding_pb2
 from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
-from orbax_model_lite.core.signature import Signature, format_tree
+from orbax_model_lite.core.signature import Signature, brief
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, children, leaves
 
-_MOST_LEAVES = 6
+__all__ = ["SignatureLine", "brief", "plain_signature_lines", "signature_lines"]
 
 ReadBytes: TypeAlias = Callable[[Data], bytes]
 
@@ -41,13 +41,6 @@ class SignatureLine:
     sharding: str = ""
 
 
-def brief(signature: Signature) -> str:
-    """Returns a one-line form in which a large tree is only counted."""
-    parts = [_brief_tree(arg) for arg in signature.args]
-    parts += [f"{name}={_brief_tree(tree)}" for name, tree in signature.kwargs.items()]
-    return f"({', '.join(parts)}) -> {_brief_tree(signature.outputs)}"
-
-
 def signature_lines(
     function: ConcreteFunction, read: ReadBytes
 ) -> tuple[list[SignatureLine], list[SignatureLine]]:
@@ -66,16 +59,9 @@ def signature_lines(
     signature = function.signature
     inputs, outputs = _placements(function, read)
     names = parameter_names(function, read)
-    if not signature.has_call_form:
-        return _lines(signature.inputs, inputs), _lines(signature.outputs, outputs)
-    keyed: list[tuple[str, Tree]] = []
-    for i, argument in enumerate(signature.args):
-        name = names[i] if i < len(names) else None
-        keyed.append((f"{i} {name}" if name else f"{i}", argument))
-    keyed += [(f"{name}=", tree) for name, tree in sorted(signature.kwargs.items())]
     found: list[SignatureLine] = []
     position = 0
-    for key, tree in keyed:
+    for key, tree in _keyed(signature, names):
         count = len(leaves(tree))
         placed = {i - position: inputs[i] for i in inputs if position <= i < position + count}
         found += _lines(tree, placed, key)
@@ -83,9 +69,25 @@ def signature_lines(
     return found, _lines(signature.outputs, outputs)
 
 
-def _brief_tree(tree: Tree) -> str:
-    count = len(leaves(tree))
-    return format_tree(tree) if count <= _MOST_LEAVES else f"{{{count} arrays}}"
+def plain_signature_lines(
+    signature: Signature,
+) -> tuple[list[SignatureLine], list[SignatureLine]]:
+    """Returns the lines of the inputs and of the outputs as far as the signature itself tells."""
+    found: list[SignatureLine] = []
+    for key, tree in _keyed(signature, ()):
+        found += _lines(tree, {}, key)
+    return found, _lines(signature.outputs, {})
+
+
+def _keyed(signature: Signature, names: Sequence[str | None]) -> list[tuple[str, Tree]]:
+    """Returns each argument with its key: "0 params", "1", "x="."""
+    if not signature.has_call_form:
+        return [("", signature.inputs)]
+    keyed: list[tuple[str, Tree]] = []
+    for i, argument in enumerate(signature.args):
+        name = names[i] if i < len(names) else None
+        keyed.append((f"{i} {name}" if name else f"{i}", argument))
+    return keyed + [(f"{name}=", tree) for name, tree in sorted(signature.kwargs.items())]
 
 
 def _lines(tree: Tree, placements: Mapping[int, str], key: str = "") -> list[SignatureLine]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, final
 
+from orbax_model_lite import _lazy
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import (
@@ -38,6 +39,8 @@ from orbax_model_lite.runtime.weights import Weights
 
 if TYPE_CHECKING:
     from orbax_model_lite.core.examples import Example
+
+_MOST_SHOWN = 5
 
 
 @final
@@ -287,9 +290,23 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        """Returns for example "<Model 'digits.obm': serving_default>"."""
-        names = list(self.orchestration.pipelines) or list(self.functions)
-        return f"<Model {self.bundle.path.name!r}: {', '.join(names)}>"
+        """Returns for example "<Model 'digits.obm': serving_default = decode -> net -> label>"."""
+        pipelines = self.orchestration.pipelines
+        lines = [
+            f"{name} = {' -> '.join(stage.function for stage in pipelines[name].stages)}"
+            for name in list(pipelines)[:_MOST_SHOWN]
+        ] or [f"function {name}" for name in list(self.functions)[:_MOST_SHOWN]]
+        count = len(pipelines) or len(self.functions)
+        if count > len(lines):
+            lines.append(f"and {count - len(lines)} more")
+        state = " (closed)" if self._is_closed else ""
+        gap = " " if len(lines) == 1 else "\n  "
+        return f"<Model {self.bundle.path.name!r}{state}:{gap}{gap.join(lines)}>"
+
+    def _repr_html_(self) -> str:
+        """Returns pipelines, functions as trees and weights, for a notebook."""
+        show = _lazy.load("orbax_model_lite.inspection.page.notebook:model_html")
+        return show(self.bundle, self.orchestration)
 
     def _require_open(self) -> None:
         if self._is_closed:

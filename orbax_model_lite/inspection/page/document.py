@@ -21,10 +21,11 @@ from orbax_model_lite.inspection.page.examples import examples
 from orbax_model_lite.inspection.page.findings import findings, inspected, verdict
 from orbax_model_lite.inspection.page.markup import Content, Html, element
 from orbax_model_lite.inspection.page.origin import files, origin
-from orbax_model_lite.inspection.page.parts import Places, badge
+from orbax_model_lite.inspection.page.parts import Places, badge, code
 from orbax_model_lite.inspection.page.pipelines import pipelines
 from orbax_model_lite.inspection.wording import size_text
 
+_PACKAGE: Final = "orbax_model_lite.inspection.page"  # with the style and the script
 _SECTIONS: Final = {
     "pipelines": "Pipelines",
     "functions": "Functions",
@@ -56,7 +57,7 @@ def page_html(bundle: Bundle, *, report: Report | None = None) -> str:
         pipelines(bundle, found, places),
         functions.functions(bundle, found),
         weights.weights(bundle, found),
-        examples(bundle),
+        examples(bundle, found),
         findings(report),
         origin(found),
         files(bundle, found),
@@ -152,16 +153,19 @@ def _header(title: str, found: Description, report: Report) -> Html:
 def _tiles(found: Description, report: Report) -> list[Content]:
     platforms = sorted({p for f in found.functions for p in f.platforms})
     held = sum(w.size_bytes or w.disk_bytes for w in found.weights)
-    needs = [element("code", name) for name in found.needs_tensorflow[:3]]
+    needs = [[code(name), " "] for name in found.needs_tensorflow[:3]]
     if len(found.needs_tensorflow) > 3:
-        needs.append(element("span", f"and {len(found.needs_tensorflow) - 3:,} more"))
+        needs.append([f"and {len(found.needs_tensorflow) - 3:,} more"])
     return [
         [_label("verdict"), element("a", verdict(report), href="#findings")],
         [_label("size"), element("strong", size_text(found.size_bytes))],
         [_label("weights"), element("strong", size_text(held) if found.weights else "none")],
         [_label("functions"), element("strong", f"{len(found.functions):,}")],
-        [_label("runs on"), [badge(p, "quiet") for p in platforms] or element("span", "not said")],
-        [_label("TensorFlow"), [["needed by ", needs] if needs else badge("not needed", "good")]],
+        [_label("runs on"), element("span", [badge(p, "quiet") for p in platforms] or "not said")],
+        [
+            _label("TensorFlow"),
+            element("span", ["needed by ", needs] if needs else badge("not needed", "good")),
+        ],
     ]
 
 
@@ -186,7 +190,7 @@ def _problems(found: Description) -> Html | None:
 
 
 def _asset(name: str) -> Html:
-    return Html(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    return Html(resources.files(_PACKAGE).joinpath(name).read_text(encoding="utf-8"))
 
 
 def _hash(content: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -12,12 +13,15 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.examples import Example, read_example, read_examples_record
-from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
+from orbax_model_lite.core.function import PolymorphicFunction
+from orbax_model_lite.core.tree import Path, Tree, flatten_with_path, format_path
 from orbax_model_lite.errors import ObmError
+from orbax_model_lite.inspection.description import Description
 from orbax_model_lite.inspection.page.images import array_uri, picture_uri
 from orbax_model_lite.inspection.page.markup import Content, Html, element
 from orbax_model_lite.inspection.page.parts import badge, section
 from orbax_model_lite.inspection.wording import counted
+from orbax_model_lite.orchestration import parameter_names
 
 _MOST_EXAMPLES: Final = 30
 _MOST_ITEMS: Final = 8
@@ -37,7 +41,7 @@ class _Column:
     array: np.ndarray
 
 
-def examples(bundle: Bundle) -> Html:
+def examples(bundle: Bundle, found: Description) -> Html:
     """Returns the section of the recorded calls; nothing where there are none."""
     data = bundle.supplementals.get(layout.KEY_EXAMPLES)
     if data is None:
@@ -49,13 +53,15 @@ def examples(bundle: Bundle) -> Html:
     # What a user calls comes first.
     records.sort(key=lambda record: record.WhichOneof("target") != "pipeline_name")
     writer = _Writer()
-    cards = [_card(bundle, record, writer) for record in records[:_MOST_EXAMPLES]]
+    cards = [_card(bundle, found, record, writer) for record in records[:_MOST_EXAMPLES]]
     if len(records) > _MOST_EXAMPLES:
         cards.append(element("p", f"{len(records) - _MOST_EXAMPLES:,} more", class_="dim"))
     return section("examples", "Recorded examples", cards) if cards else Html()
 
 
-def _card(bundle: Bundle, record: bundle_info_pb2.Example, writer: _Writer) -> Html:
+def _card(
+    bundle: Bundle, found: Description, record: bundle_info_pb2.Example, writer: _Writer
+) -> Html:
     try:
         payload = bundle.read_bytes(Data(content=FileRange(path=record.path)))
         example = read_example(payload, record)
@@ -68,9 +74,24 @@ def _card(bundle: Bundle, record: bundle_info_pb2.Example, writer: _Writer) -> H
         badge("pipeline" if example.is_pipeline else "function", "quiet"),
         element("span", platform, class_="note") if platform else None,
     )
-    return element(
-        "article", head, element("div", writer.table(example), class_="scroll"), class_="card"
-    )
+    names = _argument_names(bundle, found, example)
+    table = writer.table(example, names)
+    return element("article", head, element("div", table, class_="scroll"), class_="card")
+
+
+def _argument_names(bundle: Bundle, found: Description, example: Example) -> list[str | None]:
+    """Returns the names of the positional arguments without the weights, as far as recorded."""
+    stages = [p.stages[0] for p in found.pipelines if p.stages and p.name == example.target]
+    if not example.is_pipeline:
+        stages = [s for p in found.pipelines for s in p.stages if s.function == example.target]
+    function = bundle.functions.get(stages[0].function if stages else example.target)
+    if function is None or isinstance(function, PolymorphicFunction):
+        return []
+    try:
+        names = parameter_names(function, bundle.read_bytes)
+    except ObmError:  # said where the function itself is shown
+        return []
+    return list(names[1:] if stages and stages[0].weights is not None else names)
 
 
 class _Writer:
@@ -79,11 +100,13 @@ class _Writer:
     def __init__(self) -> None:
         self._left_bytes = _PICTURE_BYTES
 
-    def table(self, example: Example) -> Html:
-        columns = [
-            *_columns("input", (*example.args, dict(example.kwargs))),
-            *_columns("output", example.outputs),
-        ]
+    def table(self, example: Example, names: Sequence[str | None]) -> Html:
+        columns: list[_Column] = []
+        for i, argument in enumerate(example.args):
+            name = names[i] if i < len(names) else None
+            columns += _columns("input", argument, (name or f"argument {i}",))
+        columns += _columns("input", dict(example.kwargs))
+        columns += _columns("output", example.outputs)
         shown = columns[:_MOST_COLUMNS]
         count = _common_rows(shown)
         items = [[c.array for c in shown]] if count is None else _items(shown, count)
@@ -139,17 +162,11 @@ class _Writer:
         return self._left_bytes >= 0
 
 
-def _columns(side: str, tree: Tree) -> list[_Column]:
-    found = []
-    for path, leaf in flatten_with_path(tree):
-        # Keyword inputs stand in a dict of their own behind the positional ones.
-        named = path[1:] if side == "input" and len(path) > 1 and path[0] == _last(tree) else path
-        found.append(_Column(side=side, name=format_path(named), array=np.asarray(leaf)))
-    return found
-
-
-def _last(tree: Tree) -> int:
-    return len(tree) - 1
+def _columns(side: str, tree: Tree, prefix: Path = ()) -> list[_Column]:
+    return [
+        _Column(side=side, name=format_path(path), array=np.asarray(leaf))
+        for path, leaf in flatten_with_path(tree, prefix)
+    ]
 
 
 def _common_rows(columns: list[_Column]) -> int | None:
@@ -172,7 +189,7 @@ def _title(column: _Column) -> list[Content]:
 
 
 def _picture(uri: str, about: str) -> Html:
-    return element("img", src=uri, alt=about, title=about, loading="lazy", decoding="async")
+    return element("img", src=uri, alt=about, title=about)
 
 
 def _is_scores(array: np.ndarray) -> bool:

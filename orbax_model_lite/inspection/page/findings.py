@@ -66,5 +66,5 @@ def finding_item(finding: Finding) -> Html:
     return element(
         "li",
         badge(finding.severity, _KINDS[finding.severity]),
-        element("div", element("strong", finding.where), " ", finding.message),
+        element("div", element("strong", f"{finding.where}:"), " ", finding.message),
     )

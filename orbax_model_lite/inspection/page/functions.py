@@ -27,7 +27,7 @@ def functions(bundle: Bundle, found: Description) -> Html:
     """Returns the section of the functions; nothing where there are none."""
     if not found.functions:
         return Html()
-    pairs = list(zip(found.functions, _concrete(bundle), strict=True))
+    pairs = list(zip(found.functions, concrete(bundle), strict=True))
     cards = [_card(bundle, *pairs[i], i) for i in range(min(len(pairs), _MOST_FUNCTIONS))]
     more = None
     if len(pairs) > _MOST_FUNCTIONS:
@@ -47,7 +47,8 @@ def anchors(found: Description) -> dict[str, str]:
     return names
 
 
-def _concrete(bundle: Bundle) -> Iterator[ConcreteFunction]:
+def concrete(bundle: Bundle) -> Iterator[ConcreteFunction]:
+    """Gives the functions in the order of their descriptions."""
     for function in bundle.functions.values():
         if isinstance(function, PolymorphicFunction):
             yield from function.functions
@@ -62,9 +63,8 @@ def _card(
         "h3",
         element("span", about.name, class_="name"),
         kind_badge(about.kind),
-        badge("StableHLO form", "hlo") if about.has_stablehlo_form else None,
+        badge("and StableHLO", "hlo") if about.has_stablehlo_form else None,
         None if about.is_public else badge("private", "quiet"),
-        badge("needs TensorFlow", "warning") if about.needs_tensorflow else None,
     )
     return element(
         "article",

@@ -10,16 +10,17 @@ from typing import Final
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.inspection.description import Description
 from orbax_model_lite.inspection.page.markup import Html, element
-from orbax_model_lite.inspection.page.parts import bar, code, facts, section, table
+from orbax_model_lite.inspection.page.parts import badge, bar, code, facts, section, table
 from orbax_model_lite.inspection.wording import counted, size_text
 
+_IN_HEAD: Final = ("name", "version", "description")  # where `document` shows them
 _MOST_FILES: Final = 100
 _MOST_RECORDS: Final = 100
 
 
 def origin(found: Description) -> Html:
     """Returns the section on who wrote the bundle, with what."""
-    versions = [[code(f"{name} {version}"), " "] for name, version in found.versions.items()]
+    versions = [badge(f"{name} {version}", "quiet") for name, version in found.versions.items()]
     records = [
         element("li", code(name), f" {mime_type.rpartition('type=')[2] or 'untyped'}")
         for name, mime_type in list(found.supplementals.items())[:_MOST_RECORDS]
@@ -28,7 +29,7 @@ def origin(found: Description) -> Html:
         element("li", code(name), f" {kind}")
         for name, kind in list(found.other_objects.items())[:_MOST_RECORDS]
     ]
-    rows = [(key, text) for key, text in found.metadata.items() if key != "name"]
+    rows = [(key, text) for key, text in found.metadata.items() if key not in _IN_HEAD]
     return section(
         "origin",
         "Origin",

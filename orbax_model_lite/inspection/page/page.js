@@ -275,7 +275,7 @@
         if (name === first) link.setAttribute("aria-current", "true");
         else link.removeAttribute("aria-current");
       }
-    });
+    }, { rootMargin: "-15% 0px -60% 0px" });
     for (const name of links.keys()) watcher.observe(document.getElementById(name));
   }
 

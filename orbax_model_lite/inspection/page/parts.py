@@ -106,7 +106,11 @@ def shape(sizes: str) -> Html:
 
 
 def code(value: str) -> Html:
-    """Returns text in a fixed width; long dotted names may break after a dot."""
-    pieces = re.split(r"(?<=[./])", value)
-    broken = [[piece, element("wbr")] for piece in pieces[:-1]]
-    return element("code", broken, pieces[-1])
+    """Returns text in a fixed width."""
+    return element("code", breakable(value))
+
+
+def breakable(name: str) -> Html:
+    """Returns a name that may go on in the next line after a dot, a slash or an underscore."""
+    pieces = re.split(r"(?<=[./_])", name)
+    return joined([[[piece, element("wbr")] for piece in pieces[:-1]], pieces[-1]])

@@ -14,7 +14,7 @@ from orbax_model_lite.inspection.description import (
     StageDescription,
 )
 from orbax_model_lite.inspection.page.markup import Content, Html, element
-from orbax_model_lite.inspection.page.parts import Places, badge, section, shape
+from orbax_model_lite.inspection.page.parts import Places, badge, breakable, section, shape
 from orbax_model_lite.inspection.signatures import SignatureLine, signature_lines
 from orbax_model_lite.inspection.wording import size_text
 
@@ -56,9 +56,9 @@ def _figure(
 
 def _stage(found: Description, stage: StageDescription, places: Places) -> Html:
     where = places.functions.get(stage.function)
-    name: Content = stage.function
+    name: Content = breakable(stage.function)
     if where is not None:
-        name = element("a", stage.function, href=f"#{where}")
+        name = element("a", name, href=f"#{where}")
     parts = [
         element("span", _ROLES.get(stage.role, stage.role), class_="role"),
         element("span", name, class_="name"),

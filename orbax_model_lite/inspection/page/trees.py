@@ -22,20 +22,24 @@ class _Node:
     below: list[_Node] = field(default_factory=list)
 
 
-def tree(lines: Sequence[SignatureLine], *, most_lines: int = _MOST_LINES) -> Html:
+def tree(
+    lines: Sequence[SignatureLine], *, most_lines: int = _MOST_LINES, count: int | None = None
+) -> Html:
     """Returns one side of a signature.
 
     Args:
       lines: From `signature_lines`.
       most_lines: How many are shown; the others are counted.
+      count: How many there are, where only the first ones are given.
     """
+    count = len(lines) if count is None else count
     if not lines:
         return element("p", "nothing", class_="obm-none")
     roots = _nodes(lines[:most_lines])
-    is_open = len(lines) <= _FEW_LINES
+    is_open = count <= _FEW_LINES
     items = [_item(node, is_open=is_open) for node in roots]
-    if len(lines) > most_lines:
-        items.append(element("li", f"… {len(lines) - most_lines:,} more", class_="obm-none"))
+    if count > most_lines:
+        items.append(element("li", f"… {count - most_lines:,} more", class_="obm-none"))
     return element("ul", items, class_="obm-tree")
 
 

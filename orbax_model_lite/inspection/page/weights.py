@@ -51,6 +51,7 @@ def _card(bundle: Bundle, about: WeightsDescription, number: int) -> Html:
             ("arrays", f"{len(arrays):,}" if arrays else None),
             ("parameters", f"{elements:,}" if elements else None),
             ("size", size_text(about.size_bytes) if about.size_bytes else None),
+            ("types", ", ".join(about.dtypes) if len(about.dtypes) == 1 else None),
             ("on disk", size_text(about.disk_bytes)),
             ("format", about.format),
             ("path", code(about.path) if about.path else None),
@@ -81,7 +82,7 @@ def _arrays(bundle: Bundle, about: WeightsDescription) -> tuple[list[ListedArray
 
 def _types(about: WeightsDescription) -> Html:
     total = sum(about.dtypes.values())
-    if not total:
+    if not total or len(about.dtypes) == 1:
         return Html()
     shares = [(f"{name} {size_text(size)}", size / total) for name, size in about.dtypes.items()]
     return element("div", element("h4", "Types"), stack(shares))
