@@ -17,6 +17,7 @@ from orbax_model_lite.cli.console import Console, clean
 from orbax_model_lite.errors import (
     InvalidBundleError,
     ObmError,
+    SignatureMismatchError,
     UnknownNameError,
     UntrustedError,
 )
@@ -90,7 +91,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _code_of(error: ObmError, paths: Sequence[str]) -> int:
-    if isinstance(error, UnknownNameError) or not all(map(os.path.lexists, paths)):
+    is_misuse = isinstance(error, UnknownNameError | SignatureMismatchError)
+    if is_misuse or not all(map(os.path.lexists, paths)):
         return MISUSE
     return FINDINGS if isinstance(error, InvalidBundleError | UntrustedError) else INCONCLUSIVE
 

@@ -12,6 +12,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "show": "what a bundle is",
     "verify": "everything that is wrong with one",
     "view": "a page with all of it",
+    "run": "what it gives for inputs",
     "completion": "a script that completes command lines in a shell",
 }
 """Name of a command, and of its module, to what it prints."""
@@ -24,6 +25,7 @@ examples:
   obm verify digits.obm                       is it whole?
   obm verify digits.obm --isolate             does it still compute the same? in a child process
   obm view digits.obm                         all of it as a page in a browser
+  obm run digits.obm --input png=8.png        what does it say to this?
 
 exit codes: 0 fine, 1 findings, 2 misuse, 3 inconclusive
 """
@@ -39,10 +41,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = grammar({typed} & set(COMMANDS))
     options = parser.parse_args(arguments)
     for name, needed in options.needs.items():
-        if getattr(options, name, None) and not any(getattr(options, n) for n in needed):
+        if _is_given(getattr(options, name, None)) and not any(getattr(options, n) for n in needed):
             others = " or ".join(f"--{n.replace('_', '-')}" for n in needed)
             parser.error(f"--{name.replace('_', '-')} means nothing without {others}")
     return options
+
+
+def _is_given(value: object) -> bool:
+    # A number that is 0 was typed.
+    return value is not None and value is not False and value != []
 
 
 def grammar(detailed: Container[str]) -> argparse.ArgumentParser:

@@ -75,14 +75,16 @@ def list_examples(bundle: Bundle) -> list[ExampleDescription]:
 
 
 def _arrays(tree: Tree) -> tuple[ArrayDescription, ...]:
-    return tuple(
-        ArrayDescription(
-            name=format_path(path),
-            dtype="string" if leaf.dtype.kind in "OSU" else leaf.dtype.name,
-            shape=tuple(leaf.shape),
-            begins=_begins(leaf),
-        )
-        for path, leaf in flatten_with_path(tree)
+    return tuple(describe_array(format_path(path), leaf) for path, leaf in flatten_with_path(tree))
+
+
+def describe_array(name: str, array: Any) -> ArrayDescription:
+    """Returns what is said of an array of NumPy, strings among them, in a line."""
+    return ArrayDescription(
+        name=name,
+        dtype="string" if array.dtype.kind in "OSU" else array.dtype.name,
+        shape=tuple(array.shape),
+        begins=_begins(array),
     )
 
 

@@ -132,6 +132,15 @@ class _Bound:
         self.__name__ = handle.fn_name
         self.__doc__ = f"Runs {where}: {function.signature}."
 
+    def prepare(self) -> None:
+        """Loads now what the first call would: TensorFlow and the SavedModel.
+
+        Raises:
+          InvalidBundleError: If the SavedModel is damaged, or its model is closed.
+          MissingDependencyError: If TensorFlow is not installed.
+        """
+        self._engine.signature(self._handle.fn_name, self._where)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Tree:
         """Runs the function.
 
