@@ -19,6 +19,8 @@ _EXTRAS = {
     "tensorstore": "jax",
     "safetensors": "jax",
     "tensorflow": "tf",
+    "model_explorer": "explorer",
+    "flask": "explorer",
 }
 
 
