@@ -119,7 +119,7 @@ def _operation(found: DrawnNode, links: Mapping[str, str]) -> gb.GraphNode:
         attributes = {"operation": found.name, "calls": ", ".join(found.calls)} | attributes
     return nodes.node(
         found.id,
-        found.name.rpartition(".")[2],
+        _label(found),
         attributes=attributes,
         results=[{"shape": kind} for kind in found.results],
         namespace=nodes.group_path(found.namespace),
@@ -128,6 +128,12 @@ def _operation(found: DrawnNode, links: Mapping[str, str]) -> gb.GraphNode:
         ],
         subgraphIds=[links[name] for name in found.calls if name in links],
     )
+
+
+def _label(found: DrawnNode) -> str:
+    """Returns an operation's name without its dialect; of a call of another program, that too."""
+    called = found.attributes.get("call_target_name", "")
+    return " ".join(filter(None, (found.name.rpartition(".")[2], called or " ".join(found.calls))))
 
 
 def _main_ends(drawn: DrawnFunction, function: ShloFunction, interface: Interface) -> _Ends:

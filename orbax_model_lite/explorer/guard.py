@@ -16,6 +16,7 @@ from typing import Any, Final
 import flask
 
 _COMMAND: Final = "/apipost/v1/send_command"
+_VERSION: Final = "/api/v1/check_new_version"
 _ALLOWED: Final = frozenset(
     {
         "/api/v1/get_extensions",
@@ -40,15 +41,17 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 class Guard:
     """Refuses every request but those for the page and for one bundle."""
 
-    def __init__(self, *, hosts: tuple[str, ...], adapter: str, model: str) -> None:
+    def __init__(self, *, hosts: tuple[str, ...], adapter: str, model: str, page: str) -> None:
         """Takes what is allowed.
 
         Args:
           hosts: What a request may call this server, so that no other site's name leads here.
           adapter: Id of the one adapter.
           model: The one path.
+          page: What the bare address leads to.
         """
         self._hosts = hosts
+        self._page = page
         self._command = {"cmdId": "convert", "extensionId": adapter, "modelPath": model}
         self._changed = threading.Condition()
         self._busy = 0
@@ -72,8 +75,12 @@ class Guard:
 
     def _begin(self, sender: flask.Flask, **_: Any) -> None:
         request = flask.request
+        if request.path == _VERSION:
+            flask.abort(flask.jsonify(version="", runningVersion="", releaseUrl=""))
         if request.host not in self._hosts or not self._is_allowed(request):
             flask.abort(403)
+        if request.path == "/" and not request.args:
+            flask.abort(flask.redirect(self._page))
         with self._changed:
             if self._is_closed:
                 flask.abort(503)

@@ -36,7 +36,7 @@ def pipeline_graph(
     made = nodes.end_nodes("input", inputs)
     used = list(dict.fromkeys(stage.weights for stage in stages if stage.weights))
     made += [
-        nodes.node(f"weights {name}", f"weights {name}", "weight", weights.get(name, {}))
+        nodes.node(f"weights {name}", _weights_label(name), "weight", weights.get(name, {}))
         for name in used
     ]
     wires = _Wires(interfaces)
@@ -95,6 +95,10 @@ def broken_pipeline(described: PipelineDescription, problem: str) -> gb.Graph:
 
 def _inputs(interface: StageInterface) -> list[End]:
     return nodes.input_ends(interface.args, interface.kwargs, interface.parameter_names)
+
+
+def _weights_label(name: str) -> str:
+    return name if name.startswith("weights") else f"weights {name}"
 
 
 def _stage_id(position: int) -> str:

@@ -16,7 +16,7 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -63,13 +63,18 @@ def serve(
 
     port = _free_port(port)
     model = _model_path(Path(path).absolute())
-    guard = Guard(hosts=(f"{HOST}:{port}", f"localhost:{port}"), adapter=ADAPTER_ID, model=model)
     first = f"pipeline {pipelines[0].name}" if pipelines else ""
+    guard = Guard(
+        hosts=(f"{HOST}:{port}", f"localhost:{port}"),
+        adapter=ADAPTER_ID,
+        model=model,
+        page=f"/?data={quote(json.dumps(_page(model, ADAPTER_ID, first)))}",
+    )
     with on_loopback_only(), guard.installed(), _silenced():
         server = threading.Thread(target=_run, args=(port,), daemon=True)
         server.start()
         _wait_until_ready(server, port)
-        address = f"http://{HOST}:{port}/?data={quote(json.dumps(_page(model, first)))}"
+        address = f"http://{HOST}:{port}/"
         announce(address)
         if is_opened:
             webbrowser.open(address)
@@ -89,7 +94,7 @@ def _model_path(folder: Path) -> str:
     return os.fspath(folder if folder.suffix == ".obm" else folder / "manifest.pb")
 
 
-def _page(model: str, first: str) -> dict[str, Any]:
+def _page(model: str, adapter: str, first: str) -> dict[str, Any]:
     """Returns what the page is to show: the bundle, and the default pipeline of it."""
     name = Path(model).name
     label = name if name.endswith(".obm") else f"{name} ({Path(model).parent.name})"
@@ -102,7 +107,7 @@ def _page(model: str, first: str) -> dict[str, Any]:
         "selected": True,
     }
     return {
-        "models": [{"url": model, "adapterId": "orbax_model_lite"}],
+        "models": [{"url": model, "adapterId": adapter}],
         "uiState": {"paneStates": [pane] if first else []},
     }
 
@@ -137,7 +142,7 @@ def _wait_until_ready(server: threading.Thread, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _silenced():
+def _silenced() -> Iterator[None]:
     """Drops what Model Explorer prints: its own address, and tracebacks for errors it hands on."""
     with (
         Path(os.devnull).open("w", encoding="utf-8") as nowhere,

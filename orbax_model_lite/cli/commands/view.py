@@ -22,20 +22,30 @@ from orbax_model_lite.runtime.verification import verify
 DESCRIPTION: Final = """\
 Shows a bundle as one HTML page, which needs no network: pipelines, signatures, weights,
 operations, recorded examples and findings. Without --html, in a browser.
+With --explorer, as graphs in Google's Model Explorer: pipelines, and the StableHLO of functions.
 """
 EXAMPLES: Final = """\
 examples:
   obm view digits.obm                         in a browser
   obm view digits.obm --html digits.html      as a file to keep or send
+  obm view digits.obm --explorer              as graphs, until Ctrl-C
 """
-NEEDS: Final[Mapping[str, Sequence[str]]] = {}
+NEEDS: Final[Mapping[str, Sequence[str]]] = {"port": ("explorer",), "no_browser": ("explorer",)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what it is shown as, and where it is written to."""
     arguments.add_path(parser)
     arguments.add_form(parser)
-    parser.add_argument("--html", metavar="FILE", type=_file, help="where the page is written to")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--html", metavar="FILE", type=_file, help="where the page is written to")
+    kind.add_argument("--explorer", action="store_true", help="in Model Explorer, until Ctrl-C")
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="for --explorer, on 127.0.0.1; default a free one"
+    )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="only print where --explorer is to be seen"
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -44,7 +54,21 @@ def run(options: argparse.Namespace, console: Console) -> int:
     Raises:
       ObmError: If the bundle cannot be read, or the page not be written or opened.
     """
-    return _show_page(options, console)
+    return _explore(options, console) if options.explorer else _show_page(options, console)
+
+
+def _explore(options: argparse.Namespace, console: Console) -> int:
+    from orbax_model_lite.explorer import serve
+
+    def announce(address: str) -> None:
+        if options.json:
+            console.json({"address": address})
+        elif not options.quiet:
+            console.line(f"{clean(options.path)}: {address} (Ctrl-C ends it)")
+        console.flush()
+
+    serve(options.path, port=options.port, announce=announce, is_opened=not options.no_browser)
+    return 0
 
 
 def _show_page(options: argparse.Namespace, console: Console) -> int:
@@ -103,3 +127,10 @@ def _file(name: str) -> str:
     if not Path(name).parent.is_dir():
         raise argparse.ArgumentTypeError(f"no folder {os.fspath(Path(name).parent)!r} to write to")
     return name
+
+
+def _port(text: str) -> int:
+    number = arguments.count(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"expected a port up to 65535; found {text!r}")
+    return number
