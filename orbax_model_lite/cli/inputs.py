@@ -103,14 +103,26 @@ def sources_of(options: argparse.Namespace) -> list[Source]:
         Source(text=text, name=name, document=read_document(path))
         for text, name, path in named_files(options)
     ]
+    return found + [
+        Source(text=text, name=name, document=read_value(value, f"value {text!r}"))
+        for text, name, value in named_values(options)
+    ]
+
+
+def named_values(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    """Returns (beginning as typed, name, JSON) of each `--value`.
+
+    Raises:
+      SignatureMismatchError: If one has no name.
+    """
+    found = []
     for text in options.value:
         name, is_named, value = text.partition("=")
-        where = f"value {text[:60]!r}"
         if not is_named or not name:
             raise SignatureMismatchError(
-                f"{where}: expected NAME=JSON; found no name; name the input"
+                f"value {text[:60]!r}: expected NAME=JSON; found no name; name the input"
             )
-        found.append(Source(text=text[:60], name=name, document=read_value(value, where)))
+        found.append((text[:60], name, value))
     return found
 
 

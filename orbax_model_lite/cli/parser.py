@@ -13,6 +13,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "verify": "everything that is wrong with one",
     "view": "a page with all of it",
     "run": "what it gives for inputs",
+    "bench": "how long it takes, and how much memory",
     "completion": "a script that completes command lines in a shell",
 }
 """Name of a command, and of its module, to what it prints."""
@@ -26,6 +27,7 @@ examples:
   obm verify digits.obm --isolate             does it still compute the same? in a child process
   obm view digits.obm                         all of it as a page in a browser
   obm run digits.obm --input png=8.png        what does it say to this?
+  obm bench digits.obm --batch 1,8,32         how long does it take?
 
 exit codes: 0 fine, 1 findings, 2 misuse, 3 inconclusive
 """

@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Final, Self, final
 
-from orbax_model_lite.cli.console import Console, size_text
+from orbax_model_lite.cli.console import Console, clean, size_text
 
 _WIDTH: Final = 30
 _EVERY_S: Final = 0.1
@@ -43,13 +43,20 @@ class ProgressBar:
         if self._drawn_at is not None:
             self._console.raw("\r\x1b[K")
 
-    def update(self, done: int, total: int) -> None:
-        """Draws the state: bytes done, of bytes in total."""
+    def update(self, done: float, total: int, *, doing: str | None = None) -> None:
+        """Draws the state.
+
+        Args:
+          done: Bytes, or another measure where `doing` is said.
+          total: Of the same.
+          doing: What is being done now, in the place of how many bytes there are.
+        """
         now = time.monotonic()
         if not self._is_shown or (self._drawn_at is not None and now < self._drawn_at + _EVERY_S):
             return
         self._drawn_at = now
         share = done / total if total else 1.0
         full = round(share * _WIDTH)
+        now_doing = f"of {size_text(total)}" if doing is None else clean(doing)
         bar = "#" * full + "." * (_WIDTH - full)
-        self._console.raw(f"\r\x1b[K{self._label} [{bar}] {share:4.0%} of {size_text(total)}")
+        self._console.raw(f"\r\x1b[K{self._label} [{bar}] {share:4.0%} {now_doing}")

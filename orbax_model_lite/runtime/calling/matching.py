@@ -28,22 +28,19 @@ class Call:
       args: Positional.
       kwargs: By keyword.
       form: That they fit.
+      arrays: The same by path in the form.
       notes: What a reader should know of how they were made.
     """
 
     args: tuple[Tree, ...]
     kwargs: Mapping[str, Tree]
     form: Form
+    arrays: Mapping[Path, np.ndarray]
     notes: tuple[str, ...] = ()
 
     def leaves(self) -> list[tuple[str, np.ndarray]]:
         """Returns (name, array) of each input, beginning with the name of its argument."""
-        given: list[tuple[str | int, Tree]] = [*enumerate(self.args), *self.kwargs.items()]
-        return [
-            (self.form.label(path), array)
-            for root, tree in given
-            for path, array in flatten_with_path(tree, prefix=(root,))
-        ]
+        return [(self.form.label(path), array) for path, array in self.arrays.items()]
 
 
 def call_from(target: Target, sources: Sequence[Source]) -> Call:
@@ -100,7 +97,7 @@ def assembled(form: Form, found: Mapping[Path, np.ndarray], notes: Sequence[str]
             f"inputs: expected {form}; found nothing for {shown}; give it with --input NAME=FILE "
             "or --value NAME=JSON"
         )
-    return Call(args=tuple(args), kwargs=kwargs, form=form, notes=tuple(notes))
+    return Call(args=tuple(args), kwargs=kwargs, form=form, arrays=dict(found), notes=tuple(notes))
 
 
 def _call(form: Form, sources: Sequence[Source]) -> Call:

@@ -113,6 +113,8 @@ def _call(
     for path, spec in leaves:
         if isinstance(spec, Spec) and spec.dtype is not DType.STRING:
             found[path] = array_at_random(spec, generator)
+    # In the order of the inputs again.
+    found = {path: found[path] for path, _ in leaves if path in found}
     return assembled(form, found, notes)
 
 
