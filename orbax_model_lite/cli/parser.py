@@ -11,6 +11,7 @@ from typing import Final
 COMMANDS: Final[Mapping[str, str]] = {
     "show": "what a bundle is",
     "verify": "everything that is wrong with one",
+    "doctor": "whether it will load here, and what to do if not",
     "view": "a page with all of it",
     "run": "what it gives for inputs",
     "bench": "how long it takes, and how much memory",
@@ -25,6 +26,7 @@ examples:
   obm show digits.obm --weights '*.kernel'    some of its parameters
   obm verify digits.obm                       is it whole?
   obm verify digits.obm --isolate             does it still compute the same? in a child process
+  obm doctor digits.obm                       will it load and run here?
   obm view digits.obm                         all of it as a page in a browser
   obm run digits.obm --input png=8.png        what does it say to this?
   obm bench digits.obm --batch 1,8,32         how long does it take?

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from orbax_model_lite import _lazy
 
 if TYPE_CHECKING:
+    from orbax_model_lite.runtime.diagnosis.checks import Diagnosis
+    from orbax_model_lite.runtime.diagnosis.diagnosing import diagnose
     from orbax_model_lite.runtime.loading import load
     from orbax_model_lite.runtime.model import Model
     from orbax_model_lite.runtime.pipeline import BoundPipeline
@@ -19,13 +21,15 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "BoundPipeline": "pipeline",
+    "Diagnosis": "diagnosis.checks",
     "Model": "model",
     "Trust": "trust",
+    "diagnose": "diagnosis.diagnosing",
     "load": "loading",
     "verify": "verification",
 }
 
-__all__ = ["BoundPipeline", "Model", "Trust", "load", "verify"]
+__all__ = ["BoundPipeline", "Diagnosis", "Model", "Trust", "diagnose", "load", "verify"]
 
 __getattr__ = _lazy.names(__name__, _PLACES)
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -33,10 +34,11 @@ answer(sys.argv[2])
 """
 _WHERE: Final = "child process"
 # Programs that took the child over may write what they like.
-_NO_ANSWER: Final = (
+NO_ANSWER: Final = (
     "expected the answer of this package; found another one, so a program of the bundle meddles "
     "with its process; do not run it outside of a child process"
 )
+"""The message of a finding about an answer that is none of ours."""
 
 
 @final
@@ -45,7 +47,8 @@ class Isolation:
     """What a child process may use.
 
     Attributes:
-      memory_bytes: Of address space, where the system can limit it (not on Windows).
+      memory_bytes: Of address space, where the system can limit it (not on Windows). What a
+        framework takes by starting does not count where a task starts it first.
       timeout_s: Seconds until it is ended.
       cpus: Cores that it may run on; None is half of those of this process, at least one.
     """
@@ -73,13 +76,13 @@ def replay_isolated(
         "tf_ops": sorted(trust.tf_ops),
         "tolerances": tolerances,
     }
-    answer = _asked(request, isolation)
+    answer = ask(request, isolation)
     if isinstance(answer, Finding):
         return [answer]
     try:
         return [Finding(**finding) for finding in answer["findings"]]
     except (KeyError, TypeError, ValueError):
-        return [_finding("error", _NO_ANSWER)]
+        return [_finding("error", NO_ANSWER)]
 
 
 def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -> str:
@@ -106,9 +109,9 @@ def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -
             f"{function.mime_type!r}; show its signature with --details"
         )
     request = {"task": "text", "path": str(bundle.path.absolute()), "name": name}
-    answer = _asked(request, isolation or Isolation())
+    answer = ask(request, isolation or Isolation())
     if isinstance(answer, Finding) or not isinstance(answer.get("text"), str):
-        problem = answer.message if isinstance(answer, Finding) else _NO_ANSWER
+        problem = answer.message if isinstance(answer, Finding) else NO_ANSWER
         raise InvalidBundleError(f"function {name!r}: {problem}")
     return answer["text"]
 
@@ -135,19 +138,35 @@ def module_graphs(
         "path": str(bundle.path.absolute()),
         "most_values": most_values,
     }
-    answer = _asked(request, isolation or Isolation())
-    problem = answer.message if isinstance(answer, Finding) else _NO_ANSWER
+    answer = ask(request, isolation or Isolation())
+    where = f"bundle {os.fspath(bundle.path)!r}"
+    if isinstance(answer, Finding):
+        raise InvalidBundleError(f"{where}: {answer.message}")
     try:
         return {
-            str(where): found if isinstance(found, str) else tuple(map(from_json, found))
-            for where, found in answer["graphs"].items()
+            str(name): found if isinstance(found, str) else tuple(map(from_json, found))
+            for name, found in answer["graphs"].items()
         }
     except (AttributeError, KeyError, TypeError, ValueError) as e:
-        raise InvalidBundleError(f"bundle {os.fspath(bundle.path)!r}: {problem}") from e
+        raise InvalidBundleError(f"{where}: {NO_ANSWER}") from e
 
 
-def _asked(request: dict[str, Any], isolation: Isolation) -> Any:
-    """Returns the child's answer, or a finding that says why there is none."""
+def ask(
+    request: dict[str, Any], isolation: Isolation, *, environment: Mapping[str, str] | None = None
+) -> Any:
+    """Returns the child's answer, a dict, or a finding that says why there is none.
+
+    What the answer holds is for the caller to check: a program that took the child over may have
+    written it.
+
+    Args:
+      request: "task", one of `isolation_child`, and what that takes; plain JSON.
+      isolation: Limits of the child.
+      environment: Variables that the child has beyond those of this process.
+
+    Raises:
+      ObmError: What the task raised in the child.
+    """
     with tempfile.TemporaryDirectory(prefix="obm-") as folder:
         place = Path(folder, "request.json")
         place.write_text(json.dumps(request | {"limits": asdict(isolation)}), encoding="utf-8")
@@ -158,6 +177,7 @@ def _asked(request: dict[str, Any], isolation: Isolation) -> Any:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
+                env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
             try:
@@ -178,19 +198,19 @@ def _asked(request: dict[str, Any], isolation: Isolation) -> Any:
         try:
             answer = json.loads(result.read_text("utf-8"))
         except (ValueError, RecursionError):
-            return _finding("error", _NO_ANSWER)
+            return _finding("error", NO_ANSWER)
         return _parsed(answer)
 
 
 def _parsed(answer: Any) -> Any:
     """Returns an answer; an error of ours in the child is raised here again."""
     if not isinstance(answer, dict):
-        return _finding("error", _NO_ANSWER)
+        return _finding("error", NO_ANSWER)
     if "error" not in answer:
         return answer
     kind = getattr(errors, str(answer["error"]), None)
     if not (isinstance(kind, type) and issubclass(kind, errors.ObmError)):
-        return _finding("error", _NO_ANSWER)
+        return _finding("error", NO_ANSWER)
     raise kind(str(answer.get("message")))
 
 

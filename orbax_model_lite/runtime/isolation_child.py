@@ -16,6 +16,7 @@ from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.references import concrete_functions
 from orbax_model_lite.errors import InvalidBundleError, ObmError
+from orbax_model_lite.runtime.diagnosis import answers
 
 
 def answer(place: str) -> None:
@@ -25,7 +26,14 @@ def answer(place: str) -> None:
     goes wrong ends the process, which is an answer too.
     """
     request = json.loads(Path(place).read_text("utf-8"))
-    _limit(request["limits"])
+    cpus = _take_cpus(request["limits"]["cpus"])
+    start = _STARTS.get(request["task"])
+    taken = 0
+    if start is not None:
+        # The driver of an accelerator maps more address space than the limit of a program.
+        start(request)
+        taken = _address_space_bytes()
+    _limit(request["limits"], cpus, taken)
     try:
         found = _TASKS[request["task"]](request)
     except ObmError as e:
@@ -39,13 +47,12 @@ def answer(place: str) -> None:
     os._exit(0)
 
 
-def _limit(limits: dict[str, Any]) -> None:
-    cpus = _take_cpus(limits["cpus"])
+def _limit(limits: dict[str, Any], cpus: int, taken_bytes: int) -> None:
     with contextlib.suppress(ImportError):  # Windows has no such module
         import resource
 
         seconds = int(limits["timeout_s"] * cpus) + 1
-        _lower(resource, resource.RLIMIT_AS, limits["memory_bytes"])
+        _lower(resource, resource.RLIMIT_AS, taken_bytes + limits["memory_bytes"])
         _lower(resource, resource.RLIMIT_CPU, seconds)
         _lower(resource, resource.RLIMIT_CORE, 0)
 
@@ -56,6 +63,15 @@ def _lower(resource: Any, which: int, wanted: int) -> None:
     # macOS refuses a limit of address space.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(which, (limit, limit))
+
+
+def _address_space_bytes() -> int:
+    """Returns what this process has mapped; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text("ascii").split()[0]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _take_cpus(wanted: int | None) -> int:
@@ -116,4 +132,11 @@ _TASKS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     "replay": _replay,
     "text": _text,
     "graphs": _graphs,
+    "tensorflow": answers.tensorflow,
+    "programs": answers.programs,
+}
+# Done before the child is limited; none of them touches a bundle.
+_STARTS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
+    "tensorflow": answers.start_tensorflow,
+    "programs": answers.start_jax,
 }
