@@ -193,17 +193,19 @@
     update() {
       const order = this.order();
       this.found = this.words.length ? order.filter((i) => this.isFound(i)) : order;
-      if (this.isDown) this.found = [...this.found].reverse();
       this.show();
     }
 
+    // What is equal stays in the order of the weights, up and down.
     order() {
-      if (!this.orders[this.key]) {
+      const name = this.key && `${this.key} ${this.isDown}`;
+      if (!this.orders[name]) {
         const value = this.sortValues();
-        const compare = (a, b) => (value[a] < value[b] ? -1 : Number(value[a] > value[b]));
-        this.orders[this.key] = [...this.orders[""]].sort(compare);
+        const sign = this.isDown ? -1 : 1;
+        const compare = (a, b) => (value[a] < value[b] ? -sign : value[a] > value[b] ? sign : 0);
+        this.orders[name] = [...this.orders[""]].sort(compare);
       }
-      return this.orders[this.key];
+      return this.orders[name];
     }
 
     sortValues() {
