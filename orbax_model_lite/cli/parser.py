@@ -11,6 +11,7 @@ from typing import Final
 COMMANDS: Final[Mapping[str, str]] = {
     "show": "what a bundle is",
     "verify": "everything that is wrong with one",
+    "diff": "what changed between two of them",
     "doctor": "whether it will load here, and what to do if not",
     "view": "a page with all of it",
     "run": "what it gives for inputs",
@@ -26,6 +27,7 @@ examples:
   obm show digits.obm --weights '*.kernel'    some of its parameters
   obm verify digits.obm                       is it whole?
   obm verify digits.obm --isolate             does it still compute the same? in a child process
+  obm diff v1.obm v2.obm                      what changed, and does it break callers?
   obm doctor digits.obm                       will it load and run here?
   obm view digits.obm                         all of it as a page in a browser
   obm run digits.obm --input png=8.png        what does it say to this?

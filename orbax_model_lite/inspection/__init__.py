@@ -19,6 +19,14 @@ if TYPE_CHECKING:
         StageDescription,
         WeightsDescription,
     )
+    from orbax_model_lite.inspection.differences.comparing import diff
+    from orbax_model_lite.inspection.differences.nouns import (
+        ArrayChange,
+        Change,
+        CountChange,
+        Difference,
+        WeightsDifference,
+    )
     from orbax_model_lite.inspection.manifest import manifest_text
     from orbax_model_lite.inspection.page import page_html, write_page
     from orbax_model_lite.inspection.recorded import ExampleDescription, list_examples
@@ -27,8 +35,12 @@ if TYPE_CHECKING:
     from orbax_model_lite.inspection.weights import ListedArray, list_weights
 
 _PLACES = {
+    "ArrayChange": "differences.nouns",
     "ArrayStatistics": "statistics",
+    "Change": "differences.nouns",
+    "CountChange": "differences.nouns",
     "Description": "description",
+    "Difference": "differences.nouns",
     "ExampleDescription": "recorded",
     "FunctionDescription": "description",
     "ListedArray": "weights",
@@ -36,7 +48,9 @@ _PLACES = {
     "SignatureLine": "signatures",
     "StageDescription": "description",
     "WeightsDescription": "description",
+    "WeightsDifference": "differences.nouns",
     "describe": "describing",
+    "diff": "differences.comparing",
     "list_examples": "recorded",
     "list_weights": "weights",
     "manifest_text": "manifest",
@@ -47,8 +61,12 @@ _PLACES = {
 }
 
 __all__ = [
+    "ArrayChange",
     "ArrayStatistics",
+    "Change",
+    "CountChange",
     "Description",
+    "Difference",
     "ExampleDescription",
     "FunctionDescription",
     "ListedArray",
@@ -56,7 +74,9 @@ __all__ = [
     "SignatureLine",
     "StageDescription",
     "WeightsDescription",
+    "WeightsDifference",
     "describe",
+    "diff",
     "list_examples",
     "list_weights",
     "manifest_text",

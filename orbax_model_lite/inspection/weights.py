@@ -53,12 +53,17 @@ def is_weights(value: object) -> bool:
     return isinstance(value, ExternalValue) and _mime_type(value) in _FORMATS
 
 
+def format_name(value: ExternalValue) -> str:
+    """Returns "Orbax checkpoint", "SafeTensors", or the MIME type of another format."""
+    return _FORMATS.get(_mime_type(value), _mime_type(value) or "unknown")
+
+
 def describe_weights(bundle: Bundle, name: str, value: ExternalValue) -> WeightsDescription:
     """Returns a summary; one that says why where weights cannot be listed."""
     place = value.data.file
     fields: dict[str, Any] = {
         "name": name,
-        "format": _FORMATS.get(_mime_type(value), _mime_type(value) or "unknown"),
+        "format": format_name(value),
         "path": place.path if place else "",
     }
     try:

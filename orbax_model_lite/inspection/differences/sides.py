@@ -1,0 +1,98 @@
+"""One of the two bundles: what is read from it, with errors that say which of the two it is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import final
+
+from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.data import Data
+from orbax_model_lite.core.digests import FileDigest, digest_files, scan
+from orbax_model_lite.core.reading import read
+from orbax_model_lite.core.storage import storage_errors
+from orbax_model_lite.errors import InvalidBundleError, ObmError
+
+
+@final
+class Side:
+    """The bundle before, or the one after."""
+
+    def __init__(self, label: str, bundle: Bundle | str | os.PathLike[str]) -> None:
+        """Reads the bundle if it has not been read.
+
+        Args:
+          label: "before" or "after".
+          bundle: A folder, or what was read from it.
+        """
+        self.label = label
+        with self.errors():
+            self.bundle = bundle if isinstance(bundle, Bundle) else read(bundle)
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Lets errors of the block say which bundle they are about."""
+        try:
+            yield
+        except ObmError as e:
+            # Each of our classes takes the message alone.
+            raise type(e)(f"{self.label}: {e}") from e
+
+    def read_bytes(self, data: Data) -> bytes:
+        """Returns the bytes of a payload, see `Bundle.read_bytes`."""
+        with self.errors():
+            return self.bundle.read_bytes(data)
+
+    def supplemental(self, key: str) -> bytes | None:
+        """Returns the bytes of a record of the whole bundle; None where it has none."""
+        data = self.bundle.supplementals.get(key)
+        return None if data is None else self.read_bytes(data)
+
+    def digest(self, data: Data) -> str:
+        """Returns the SHA-256 of a payload, as recorded if it is; for a folder, of its files."""
+        place = data.file
+        if place is not None and place.offset is None and place.size is None:
+            with self.errors():
+                is_folder = self.bundle.resolve(data).is_dir()
+                recorded = None if is_folder else self.bundle.digest(place.path)
+            if is_folder:
+                files = self.files(data, f"folder {place.path!r}")
+                content = b"".join(n.encode() + f.sha256 for n, f in sorted(files.items()))
+                return hashlib.sha256(content).hexdigest()
+            if recorded is not None:
+                return recorded.sha256.hex()
+        if data.content is None:
+            return ""
+        return hashlib.sha256(self.read_bytes(data)).hexdigest()
+
+    def recorded_files(self, path: str) -> Mapping[str, FileDigest] | None:
+        """Returns the recorded digests of a file ("") or of the files in a folder; None if none."""
+        inside = f"{path.rstrip('/')}/"
+        found = {}
+        for name, digest in (self.bundle.digests or {}).items():
+            if name == path:
+                found[""] = digest
+            elif name.startswith(inside):
+                found[name.removeprefix(inside)] = digest
+        return found or None
+
+    def files(self, data: Data, where: str) -> Mapping[str, FileDigest]:
+        """Returns the digests of a file ("") or of the files in a folder; recorded or computed."""
+        with self.errors():
+            path = self.bundle.resolve(data, where=where)
+            assert data.file is not None
+            recorded = self.recorded_files(data.file.path)
+            if recorded is not None:
+                return recorded
+            with storage_errors("reading", path):
+                if not path.is_dir():
+                    return {"": digest_files(path.parent, [path.name])[path.name]}
+                names, problems = scan(path)
+                if problems:
+                    raise InvalidBundleError(
+                        f"{where}: expected regular files only; found {problems[0][0]!r}, "
+                        f"{problems[0][1]}; fetch the bundle again"
+                    )
+                return digest_files(path, names)
