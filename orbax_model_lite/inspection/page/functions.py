@@ -102,7 +102,7 @@ def _facts(about: FunctionDescription, function: ConcreteFunction) -> list[tuple
     return [
         ("platforms", [badge(name, "quiet") for name in about.platforms]),
         ("symbolic sizes", ", ".join(function.signature.symbols)),
-        ("program", size),
+        ("program size", size),
         ("StableHLO", about.stablehlo_version),
         ("constants", constants),
         ("custom calls", calls or ("none" if about.operation_count else None)),

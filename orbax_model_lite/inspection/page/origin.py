@@ -9,7 +9,7 @@ from typing import Final
 
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.inspection.description import Description
-from orbax_model_lite.inspection.page.markup import Html, element
+from orbax_model_lite.inspection.page.markup import Content, Html, element
 from orbax_model_lite.inspection.page.parts import badge, bar, code, facts, section, table
 from orbax_model_lite.inspection.wording import counted, size_text
 
@@ -40,7 +40,7 @@ def origin(found: Description) -> Html:
                     *rows,
                     ("written by", versions or "not recorded"),
                     ("layout", found.layout),
-                    ("content hash", code(found.content_hash or "none: no digests are recorded")),
+                    ("content hash", _hash(found)),
                     ("device assignment", _devices(found)),
                 ]
             ),
@@ -76,6 +76,10 @@ def files(bundle: Bundle, found: Description) -> Html:
         ),
         note=note,
     )
+
+
+def _hash(found: Description) -> Content:
+    return code(found.content_hash) if found.content_hash else "none: no digests are recorded"
 
 
 def _devices(found: Description) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from orbax_model_lite.core.bundle import Bundle
@@ -66,11 +67,11 @@ def _stage(found: Description, stage: StageDescription, places: Places) -> Html:
     ]
     if stage.weights is not None:
         sizes = {w.name: w.size_bytes or w.disk_bytes for w in found.weights}
-        size = f" · {size_text(sizes[stage.weights])}" if stage.weights in sizes else ""
-        label = f"{stage.weights}{size}"
+        name = breakable(stage.weights)
         anchor = places.weights.get(stage.weights)
-        held = element("a", label, href=f"#{anchor}") if anchor else label
-        parts.append(element("span", "holds ", held, class_="holds"))
+        held = element("a", name, href=f"#{anchor}") if anchor else name
+        size = element("span", size_text(sizes.get(stage.weights)), class_="number")
+        parts.append(element("span", "holds ", held, ", ", size, class_="holds"))
     return element("li", parts, class_=f"stage {kind_class(stage.kind)}")
 
 
@@ -88,7 +89,7 @@ def _end(side: str, title: str, lines: list[SignatureLine]) -> Html:
     rows = [
         element(
             "li",
-            element("span", line.key, class_="obm-key") if line.key else None,
+            element("span", breakable(line.key), class_="obm-key") if line.key else None,
             element("span", line.dtype or line.kind, class_="obm-dtype"),
             element("span", shape(line.shape), class_="obm-shape") if line.shape else None,
         )
@@ -101,13 +102,22 @@ def _end(side: str, title: str, lines: list[SignatureLine]) -> Html:
 
 def _inputs(bundle: Bundle, stage: StageDescription) -> list[SignatureLine]:
     inputs, _ = _lines(bundle, stage.function)
-    arguments: list[list[SignatureLine]] = []
+    bound = 0 if stage.weights is None else 1
+    argument = -1
+    asked: list[SignatureLine] = []
     for line in inputs:
-        if line.depth == 0:
-            arguments.append([])
-        arguments[-1].append(line)
-    asked = arguments[1:] if stage.weights is not None else arguments
-    return list(_leaves([line for argument in asked for line in argument]))
+        argument += line.depth == 0
+        if argument >= bound:
+            asked.append(_counted_from(line, bound) if line.depth == 0 else line)
+    return list(_leaves(asked))
+
+
+def _counted_from(line: SignatureLine, bound: int) -> SignatureLine:
+    """Returns an argument as the caller of a pipeline counts, who does not pass the weights."""
+    number, _, name = line.key.partition(" ")
+    if not number.isdecimal():
+        return line
+    return replace(line, key=f"{int(number) - bound} {name}".strip())
 
 
 def _outputs(bundle: Bundle, stage: StageDescription) -> list[SignatureLine]:
@@ -116,7 +126,13 @@ def _outputs(bundle: Bundle, stage: StageDescription) -> list[SignatureLine]:
 
 
 def _leaves(lines: list[SignatureLine]) -> Iterator[SignatureLine]:
-    return (line for line in lines if line.kind in ("array", "token"))
+    """Gives the leaves, each with the whole of its key path."""
+    keys: list[str] = []
+    for line in lines:
+        del keys[line.depth :]
+        keys.append(line.key)
+        if line.kind in ("array", "token"):
+            yield replace(line, key=".".join(filter(None, keys)))
 
 
 def _lines(bundle: Bundle, name: str) -> tuple[list[SignatureLine], list[SignatureLine]]:

@@ -25,6 +25,7 @@ ROWS: Final = 50
 
 _MOST_SETS: Final = 100
 _MOST_GROUPS: Final = 10
+_LEAST_SHARE: Final = 0.01
 
 
 def weights(bundle: Bundle, found: Description) -> Html:
@@ -91,9 +92,10 @@ def _types(about: WeightsDescription) -> Html:
 def _groups(arrays: list[ListedArray]) -> Html:
     """Returns where the bytes are: the largest groups of arrays whose names begin alike."""
     sizes = _by_beginning(arrays)
-    if len(sizes) < 2:
+    total, most = sizes.total(), max(sizes.values(), default=0)
+    # Where no group stands out, ten of many say nothing.
+    if len(sizes) < 2 or most < _LEAST_SHARE * total:
         return Html()
-    total, most = sizes.total(), max(sizes.values())
     items = [
         element(
             "li",
