@@ -11,9 +11,8 @@ from model_explorer import graph_builder as gb
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.explorer import nodes
 from orbax_model_lite.explorer.nodes import End
-from orbax_model_lite.stablehlo.drawn import ARGUMENT, DrawnFunction, DrawnNode
+from orbax_model_lite.stablehlo.drawn import ARGUMENT, GLOBAL_CONSTANT, DrawnFunction, DrawnNode
 
-_GLOBAL: Final = "jax.global_constant"
 _TOKENS: Final = ("jax.token", "!stablehlo.token")
 
 
@@ -113,10 +112,10 @@ def _graph(identity: str, drawn: DrawnFunction, ends: _Ends, links: Mapping[str,
 
 
 def _operation(found: DrawnNode, links: Mapping[str, str]) -> gb.GraphNode:
-    is_argument = found.name == ARGUMENT
-    attributes = dict(found.attributes)
-    if not is_argument:
-        attributes = {"operation": found.name, "calls": ", ".join(found.calls)} | attributes
+    attributes = {"repeats": found.copy_of, "calls": ", ".join(found.calls)}
+    if found.name != ARGUMENT:
+        attributes["operation"] = found.name
+    attributes |= found.attributes
     return nodes.node(
         found.id,
         _label(found),
@@ -132,6 +131,8 @@ def _operation(found: DrawnNode, links: Mapping[str, str]) -> gb.GraphNode:
 
 def _label(found: DrawnNode) -> str:
     """Returns an operation's name without its dialect; of a call of another program, that too."""
+    if found.name == ARGUMENT and _extra_name(found):
+        return _extra_name(found)
     called = found.attributes.get("call_target_name", "")
     return " ".join(filter(None, (found.name.rpartition(".")[2], called or " ".join(found.calls))))
 
@@ -184,7 +185,12 @@ def _input(found: DrawnNode, position: int, interface: Interface) -> gb.GraphNod
 
 def _unnamed(found: DrawnNode, label: str) -> gb.GraphNode:
     return nodes.node(
-        found.id, label, "input", found.attributes, [{"shape": kind} for kind in found.results]
+        found.id,
+        label,
+        "input",
+        found.attributes,
+        [{"shape": kind} for kind in found.results],
+        namespace=nodes.group_path(found.namespace) if _extra_name(found) else "",
     )
 
 
@@ -194,7 +200,7 @@ def _unnamed_result(label: str) -> gb.GraphNode:
 
 def _extra_name(argument: DrawnNode) -> str:
     """Returns what to call an argument that the signature does not have; "" for others."""
-    constant = argument.attributes.get(_GLOBAL)
+    constant = argument.attributes.get(GLOBAL_CONSTANT)
     if constant is not None:
         return "platform index" if constant == "_platform_index" else f"dimension {constant}"
     is_token = _TOKENS[0] in argument.attributes or _TOKENS[1] in argument.results

@@ -8,19 +8,26 @@ own, so that every operation is drawn once and no module grows by being drawn. T
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias, final
 
 from jaxlib.mlir import ir
 
-from orbax_model_lite.stablehlo.drawn import ARGUMENT, DrawnFunction, DrawnNode, Wire
+from orbax_model_lite.stablehlo.drawn import (
+    ARGUMENT,
+    GLOBAL_CONSTANT,
+    DrawnFunction,
+    DrawnNode,
+    Wire,
+)
 from orbax_model_lite.stablehlo.locations import scope_of
 from orbax_model_lite.stablehlo.module import as_module, functions, operations
 from orbax_model_lite.stablehlo.wording import argument_texts, attribute_texts, type_text
 
 Namespace: TypeAlias = tuple[str, ...]
 
+_CONSTANTS: Final = ("stablehlo.constant", "sdy.constant")
 _CALLS: Final = ("func.call", "call")
 _RETURNS: Final = ("func.return", "stablehlo.return", "sdy.return", "mpmd.return")
 _REFERENCES: Final = ("callee", "decomposition", "called_computations")
@@ -137,6 +144,7 @@ class _Graph:
         self._nodes: list[DrawnNode] = []
         self._wires: dict[ir.Value, Wire] = {}
         self._scopeless: set[str] = set()
+        self._constant: dict[str, Namespace] = {}
         self._groups = Counter[Namespace]()
         self._regional: set[Namespace] = set()
 
@@ -151,10 +159,12 @@ class _Graph:
             for argument, attributes in zip(block.arguments, texts, strict=True):
                 arguments.append(self._argument(argument, _Place(), attributes, None))
                 self._scopeless.add(arguments[-1])
+                if GLOBAL_CONSTANT in attributes:
+                    self._constant[arguments[-1]] = ()
             results = self._region(function.regions[0], _Place())
         return DrawnFunction(
             name=self._name,
-            nodes=tuple(self._settled()),
+            nodes=tuple(self._repeated(self._settled())),
             arguments=tuple(arguments),
             results=tuple([wire for wire in results if wire is not None]),
         )
@@ -171,6 +181,34 @@ class _Graph:
                 homes[source] = _common(homes.get(source, place), place)
             settled.append(replace(node, namespace=place))
         return settled[::-1]
+
+    def _repeated(self, nodes: list[DrawnNode]) -> Iterator[DrawnNode]:
+        """Gives the nodes, each constant once in every group that uses it.
+
+        Else a few constants would tie all groups to each other, and layout would take minutes.
+        """
+        by_id = {node.id: node for node in nodes}
+        used = {source for node in nodes for source, _ in node.operands}
+        copies: dict[tuple[str, Namespace], str] = {}
+        counts = Counter[str]()
+        for node in nodes:
+            if node.id in self._constant:
+                if node.id not in used:
+                    yield node
+                continue
+            operands: list[Wire] = []
+            for source, result in node.operands:
+                if source in self._constant:
+                    place = self._outside_of_regions(node.namespace, self._constant[source])
+                    if (source, place) not in copies:
+                        counts[source] += 1
+                        copy = _copied(by_id[source], place, counts[source])
+                        copies[source, place] = copy.id
+                        yield copy
+                    operands.append((copies[source, place], result))
+                else:
+                    operands.append((source, result))
+            yield replace(node, operands=tuple(operands))
 
     def _outside_of_regions(self, home: Namespace, least: Namespace) -> Namespace:
         """Returns as much of `home` as leads into no region that `least` is not in."""
@@ -295,6 +333,8 @@ class _Graph:
         )
         if not scope and not operation.regions:
             self._scopeless.add(node)
+        if operation.name in _CONSTANTS:
+            self._constant[node] = place.namespace
 
     def _regions(
         self, operation: ir.Operation, operands: list[Wire | None], place: _Place
@@ -320,6 +360,12 @@ class _Graph:
         found = wanted if count == 1 else (*wanted[:-1], f"{wanted[-1]} {count}")
         self._regional.add(found)
         return found
+
+
+def _copied(node: DrawnNode, namespace: Namespace, count: int) -> DrawnNode:
+    if count == 1:
+        return replace(node, namespace=namespace)
+    return replace(node, id=f"{node.id} ({count})", namespace=namespace, copy_of=node.id)
 
 
 def _scope(operation: ir.Operation) -> Namespace:

@@ -12,6 +12,9 @@ from typing import Any, Final, TypeAlias, final
 ARGUMENT: Final = "argument"
 """The name of a node that is no operation but an argument of a function or region."""
 
+GLOBAL_CONSTANT: Final = "jax.global_constant"
+"""The attribute of an argument that is the platform's index or the size of a dimension."""
+
 Wire: TypeAlias = tuple[str, int]
 """Id of a node, and which of its results."""
 
@@ -29,6 +32,7 @@ class DrawnNode:
       results: Their types, such as "f32[?, 10]".
       attributes: As text.
       calls: The functions it refers to that have graphs of their own.
+      copy_of: The node that it repeats in another group; "" if it is the first.
     """
 
     id: str
@@ -38,6 +42,7 @@ class DrawnNode:
     results: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     calls: tuple[str, ...] = ()
+    copy_of: str = ""
 
 
 @final
@@ -83,6 +88,7 @@ def _node(values: Any) -> DrawnNode:
         results=_texts(values["results"]),
         attributes={str(key): str(value) for key, value in dict(values["attributes"]).items()},
         calls=_texts(values["calls"]),
+        copy_of=str(values["copy_of"]),
     )
 
 
