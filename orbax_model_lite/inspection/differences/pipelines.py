@@ -85,7 +85,8 @@ def _one(
 
 def _interface(side: Side, pipeline: Pipeline) -> Interface:
     """Returns what callers of a whole pipeline see: the first inputs and the last outputs."""
-    stages = stage_interfaces(pipeline, side.bundle.objects, side.read_bytes)
+    with side.errors():
+        stages = stage_interfaces(pipeline, side.bundle.objects, side.bundle.read_bytes)
     if not stages:
         raise InvalidModelError("expected at least one stage; found none; name a model function")
     first, last = stages[0], stages[-1]

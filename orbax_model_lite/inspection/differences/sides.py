@@ -37,6 +37,8 @@ class Side:
         try:
             yield
         except ObmError as e:
+            if str(e).startswith(f"{self.label}: "):
+                raise
             # Each of our classes takes the message alone.
             raise type(e)(f"{self.label}: {e}") from e
 
