@@ -2,18 +2,19 @@
 
 A private function that is called once is drawn where it is called; any other has a graph of its
 own, so that every operation is drawn once and no module grows by being drawn. The nouns are in
-`drawn`, attributes as text in `wording`.
+`drawn`, attributes as text in `wording`, what belongs to no scope is placed in `arranging`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from jaxlib.mlir import ir
 
+from orbax_model_lite.stablehlo.arranging import Arrangement, common
 from orbax_model_lite.stablehlo.drawn import (
     ARGUMENT,
     GLOBAL_CONSTANT,
@@ -25,14 +26,12 @@ from orbax_model_lite.stablehlo.locations import scope_of
 from orbax_model_lite.stablehlo.module import as_module, functions, operations
 from orbax_model_lite.stablehlo.wording import argument_texts, attribute_texts, type_text
 
-Namespace: TypeAlias = tuple[str, ...]
-
 _CONSTANTS: Final = ("stablehlo.constant", "sdy.constant")
 _CALLS: Final = ("func.call", "call")
 _RETURNS: Final = ("func.return", "stablehlo.return", "sdy.return", "mpmd.return")
 _REFERENCES: Final = ("callee", "decomposition", "called_computations")
-# What jax.export and our own conversion wrap around the author's functions says nothing by itself.
-_WRAPPERS: Final = ("_wrapped_jax_export_main", "obm_rule_")
+# What JAX and our own conversion wrap around the author's functions says nothing by itself.
+_WRAPPERS: Final = ("_wrapped_jax_export_main", "closed_call", "obm_rule_")
 _DEEPEST: Final = 40
 _REGIONS: Final = {"stablehlo.while": ("condition", "body"), "stablehlo.if": ("then", "else")}
 # Operations whose regions take their operands one by one.
@@ -127,9 +126,9 @@ class _Place:
 
     def below(self, scope: Namespace) -> Namespace:
         """Returns the groups for an operation of this scope."""
-        common = _common(scope, self.scope)
-        rest = scope[len(common) :]
-        while common and rest and (rest[0] in _BETWEEN or rest[0].startswith("branch_")):
+        shared = common(scope, self.scope)
+        rest = scope[len(shared) :]
+        while shared and rest and (rest[0] in _BETWEEN or rest[0].startswith("branch_")):
             rest = rest[1:]
         return (*self.namespace, *rest[:-1])
 
@@ -143,10 +142,8 @@ class _Graph:
         self._active = {name}
         self._nodes: list[DrawnNode] = []
         self._wires: dict[ir.Value, Wire] = {}
-        self._scopeless: set[str] = set()
-        self._constant: dict[str, Namespace] = {}
+        self._arrangement = Arrangement()
         self._groups = Counter[Namespace]()
-        self._regional: set[Namespace] = set()
 
     def finished(self) -> DrawnFunction:
         """Returns the graph of the function."""
@@ -157,79 +154,24 @@ class _Graph:
             texts = argument_texts(function)
             block = function.regions[0].blocks[0]
             for argument, attributes in zip(block.arguments, texts, strict=True):
-                arguments.append(self._argument(argument, _Place(), attributes, None))
-                self._scopeless.add(arguments[-1])
+                name = scope_of(argument.location).strip(":")
+                told = attributes | ({"name": name} if name else {})
+                arguments.append(self._argument(argument, _Place(), told, None))
+                self._arrangement.scopeless.add(arguments[-1])
                 if GLOBAL_CONSTANT in attributes:
-                    self._constant[arguments[-1]] = ()
+                    self._arrangement.constants[arguments[-1]] = ()
             results = self._region(function.regions[0], _Place())
         return DrawnFunction(
             name=self._name,
-            nodes=tuple(self._repeated(self._settled())),
+            nodes=tuple(self._arrangement.arranged(self._nodes)),
             arguments=tuple(arguments),
             results=tuple([wire for wire in results if wire is not None]),
         )
 
-    def _settled(self) -> list[DrawnNode]:
-        """Returns the nodes; what has no scope of its own is put where it is used."""
-        homes: dict[str, Namespace] = {}
-        settled: list[DrawnNode] = []
-        for node in reversed(self._nodes):
-            place = node.namespace
-            if node.id in self._scopeless:
-                place = self._outside_of_regions(homes.get(node.id, place), place)
-            for source, _ in node.operands:
-                homes[source] = _common(homes.get(source, place), place)
-            settled.append(replace(node, namespace=place))
-        return settled[::-1]
-
-    def _repeated(self, nodes: list[DrawnNode]) -> Iterator[DrawnNode]:
-        """Gives the nodes, each constant once in every group that uses it.
-
-        Else a few constants would tie all groups to each other, and layout would take minutes.
-        """
-        by_id = {node.id: node for node in nodes}
-        used = {source for node in nodes for source, _ in node.operands}
-        copies: dict[tuple[str, Namespace], str] = {}
-        counts = Counter[str]()
-        for node in nodes:
-            if node.id in self._constant:
-                if node.id not in used:
-                    yield node
-                continue
-            operands: list[Wire] = []
-            for source, result in node.operands:
-                if source in self._constant:
-                    place = self._outside_of_regions(node.namespace, self._constant[source])
-                    if (source, place) not in copies:
-                        counts[source] += 1
-                        copy = _copied(by_id[source], place, counts[source])
-                        copies[source, place] = copy.id
-                        yield copy
-                    operands.append((copies[source, place], result))
-                else:
-                    operands.append((source, result))
-            yield replace(node, operands=tuple(operands))
-
-    def _outside_of_regions(self, home: Namespace, least: Namespace) -> Namespace:
-        """Returns as much of `home` as leads into no region that `least` is not in."""
-        if home[: len(least)] != least:
-            return least
-        for i in range(len(least), len(home)):
-            if home[: i + 1] in self._regional:
-                return home[:i]
-        return home
-
     def _argument(
         self, argument: ir.Value, place: _Place, attributes: dict[str, str], source: Wire | None
     ) -> str:
-        name = scope_of(argument.location)
-        return self._add(
-            ARGUMENT,
-            place.namespace,
-            operands=[source],
-            results=[argument],
-            attributes=attributes | ({"name": name} if name else {}),
-        )
+        return self._add(ARGUMENT, place.namespace, [source], [argument], attributes)
 
     def _add(  # noqa: PLR0917
         self,
@@ -332,9 +274,9 @@ class _Graph:
             calls=tuple([name for name in called if name in self._sheets.there]),
         )
         if not scope and not operation.regions:
-            self._scopeless.add(node)
+            self._arrangement.scopeless.add(node)
         if operation.name in _CONSTANTS:
-            self._constant[node] = place.namespace
+            self._arrangement.constants[node] = place.namespace
 
     def _regions(
         self, operation: ir.Operation, operands: list[Wire | None], place: _Place
@@ -358,14 +300,8 @@ class _Graph:
         self._groups[wanted] += 1
         count = self._groups[wanted]
         found = wanted if count == 1 else (*wanted[:-1], f"{wanted[-1]} {count}")
-        self._regional.add(found)
+        self._arrangement.regions.add(found)
         return found
-
-
-def _copied(node: DrawnNode, namespace: Namespace, count: int) -> DrawnNode:
-    if count == 1:
-        return replace(node, namespace=namespace)
-    return replace(node, id=f"{node.id} ({count})", namespace=namespace, copy_of=node.id)
 
 
 def _scope(operation: ir.Operation) -> Namespace:
@@ -379,12 +315,3 @@ def _scope(operation: ir.Operation) -> Namespace:
 
 def _short(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _common(one: Namespace, other: Namespace) -> Namespace:
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return one[:count]

@@ -15,6 +15,9 @@ ARGUMENT: Final = "argument"
 GLOBAL_CONSTANT: Final = "jax.global_constant"
 """The attribute of an argument that is the platform's index or the size of a dimension."""
 
+Namespace: TypeAlias = tuple[str, ...]
+"""The groups around a node, outermost first: scopes, functions, regions."""
+
 Wire: TypeAlias = tuple[str, int]
 """Id of a node, and which of its results."""
 
@@ -27,7 +30,7 @@ class DrawnNode:
     Attributes:
       id: Unique in its graph.
       name: Of the operation, such as "stablehlo.add"; `ARGUMENT` for an argument.
-      namespace: The groups around it, outermost first: scopes, functions, regions.
+      namespace: See `Namespace`.
       operands: Where its operands come from, then what its regions return.
       results: Their types, such as "f32[?, 10]".
       attributes: As text.
@@ -37,7 +40,7 @@ class DrawnNode:
 
     id: str
     name: str
-    namespace: tuple[str, ...] = ()
+    namespace: Namespace = ()
     operands: tuple[Wire, ...] = ()
     results: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
