@@ -20,6 +20,7 @@ from orbax_model_lite.stablehlo.drawn import (
     GLOBAL_CONSTANT,
     DrawnFunction,
     DrawnNode,
+    Namespace,
     Wire,
 )
 from orbax_model_lite.stablehlo.locations import scope_of
