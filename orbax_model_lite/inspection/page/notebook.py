@@ -70,7 +70,7 @@ def report_html(report: Report) -> str:
         for f in report.findings
     )
     title = element("p", "Report ", verdict(report), class_="obm-title")
-    return _fragment(title, element("ul", _fitted(items), class_="obm-findings"))
+    return _fragment(title, _fitted("ul", items, class_="obm-findings"))
 
 
 def _fragment(*content: Content) -> str:
@@ -89,10 +89,10 @@ def _described(bundle: Bundle, what: str, orchestration: Orchestration | None) -
     return _fragment(
         title,
         element("p", _summary(found), class_="obm-dim"),
-        element("div", _fitted(_pipeline(p) for p in found.pipelines)),
-        element("ul", _fitted(_function(bundle, about, f) for about, f in functions)),
-        element("ul", _fitted(_weights(w) for w in found.weights)),
-        element("ul", _fitted(element("li", f"damaged: {_short(p)}") for p in found.problems)),
+        _fitted("div", (_pipeline(p) for p in found.pipelines)),
+        _fitted("ul", (_function(bundle, about, f) for about, f in functions)),
+        _fitted("ul", (_weights(w) for w in found.weights)),
+        _fitted("ul", (element("li", f"damaged: {_short(p)}") for p in found.problems)),
     )
 
 
@@ -172,8 +172,8 @@ def _tree(lines: Sequence[SignatureLine]) -> Html:
     return element("p", f"{len(lines):,} lines, too long to show", class_="obm-none")
 
 
-def _fitted(items: Iterable[Html]) -> Html:
-    """Returns as many items as there is room for, and the number of the others."""
+def _fitted(tag: str, items: Iterable[Html], class_: str | None = None) -> Html | None:
+    """Returns a list of as many items as there is room for, and the number of the others."""
     shown: list[Html] = []
     size = left_out = 0
     for item in items:
@@ -183,8 +183,9 @@ def _fitted(items: Iterable[Html]) -> Html:
         size += len(item)
         shown.append(item)
     if left_out:
-        shown.append(element("li", f"and {left_out:,} more", class_="obm-none"))
-    return Html("".join(shown))
+        inner = "li" if tag == "ul" else "p"
+        shown.append(element(inner, f"and {left_out:,} more", class_="obm-none"))
+    return element(tag, shown, class_=class_) if shown else None
 
 
 def _short(text: str) -> str:
