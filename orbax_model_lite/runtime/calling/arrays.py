@@ -8,6 +8,7 @@ of them in a row, beside `lengths:KEY`. `stored` and `restored` are the two dire
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ _DAMAGE: Final = (
     TypeError,
     UserWarning,  # headers as Python 2 wrote them, where warnings are errors
     ValueError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

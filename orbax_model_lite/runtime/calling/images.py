@@ -19,6 +19,7 @@ from orbax_model_lite.errors import SignatureMismatchError
 # Others may start programs (EPS) or are rarely meant.
 _FORMATS: Final = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _CHANNELS: Final = (1, 3, 4)
+_NONE: Final = 0  # the input has no dimension of channels
 _DAMAGE: Final = (
     ArithmeticError,
     EOFError,
@@ -65,7 +66,7 @@ def pixels(spec: Spec, content: bytes, where: str) -> np.ndarray:
                 f"{where}: expected {spec}; found a file that is no picture "
                 f"({_first_line(e)}); give .npy, .npz, .json or a picture"
             ) from e
-    if channels is None:
+    if channels == _NONE:
         array = _gray(spec, array, where)
     else:
         array = _with_channels(spec, array, channels, where)
@@ -73,16 +74,16 @@ def pixels(spec: Spec, content: bytes, where: str) -> np.ndarray:
 
 
 def _layout(spec: Spec, where: str) -> tuple[Any, Any, Any, bool]:
-    """Returns (height, width, channels, whether a batch is around them); None without channels."""
+    """Returns (height, width, channels, whether a batch is around them)."""
     shape = spec.shape or ()
     has_channels = len(shape) > 2 and (shape[-1] in _CHANNELS or _is_open(shape[-1]))
     is_batch = len(shape) > 2 and (shape[0] == 1 or _is_open(shape[0]))
     if len(shape) == 2:
-        return shape[0], shape[1], None, False
+        return shape[0], shape[1], _NONE, False
     if len(shape) == 3 and has_channels:
         return shape[0], shape[1], shape[2], False
     if len(shape) == 3 and is_batch:
-        return shape[1], shape[2], None, True
+        return shape[1], shape[2], _NONE, True
     if len(shape) == 4 and has_channels and is_batch:
         return shape[1], shape[2], shape[3], True
     raise SignatureMismatchError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -74,9 +75,18 @@ def from_json(spec: Spec, value: Any, where: str) -> np.ndarray:
         real, imag = (_plain_numbers(spec, value[part], where) for part in (REAL, IMAG))
         if real.shape != imag.shape:
             raise _other(spec, f"parts of {list(real.shape)} and {list(imag.shape)}", where)
-        return _rounded(spec, real + 1j * imag, where)
+        return _complex(spec, real, imag, where)
     array = _plain_numbers(spec, value, where)
     return _rounded(spec, array, where)
+
+
+def _complex(spec: Spec, real: np.ndarray, imag: np.ndarray, where: str) -> np.ndarray:
+    made = np.empty(real.shape, spec.dtype.numpy)
+    half = replace(spec, dtype=DType.from_numpy(np.real(made).dtype))
+    # Adding 1j times a part would make NaN of an infinite one.
+    made.real = _rounded(half, real, where)
+    made.imag = _rounded(half, imag, where)
+    return made
 
 
 def _plain_numbers(spec: Spec, value: Any, where: str) -> np.ndarray:
@@ -84,12 +94,15 @@ def _plain_numbers(spec: Spec, value: Any, where: str) -> np.ndarray:
         value = _with_special(value)
     try:
         array = np.asarray(value)
+        if array.dtype.kind == "f" and _kind(spec.dtype) in "iu" and not _has(float, value):
+            # NumPy's common type of small integers and those beyond 63 bits is float64.
+            array = np.asarray(value, np.uint64)
     except (ValueError, OverflowError) as e:
         found = "lists of different lengths" if "inhomogeneous" in str(e) else str(e)
         raise _other(spec, found, where) from e
     if array.dtype.kind not in "biuf":
         raise _other(spec, f"{value!r:.60}", where)
-    if array.dtype.kind != "b" and _has_boolean(value):
+    if array.dtype.kind != "b" and _has(bool, value):
         raise _other(spec, "true or false among numbers", where)
     return array
 
@@ -104,7 +117,8 @@ def _rounded(spec: Spec, array: np.ndarray, where: str) -> np.ndarray:
         raise _other(spec, _described(array), where)
     with np.errstate(all="ignore"):
         made = array.astype(spec.dtype.numpy)
-        kept = np.isfinite(made.astype(array.dtype)) | ~np.isfinite(array)
+        back = (made if array.dtype.kind == "c" else np.real(made)).astype(array.dtype)
+        kept = np.isfinite(back) | ~np.isfinite(array)
     if not kept.all():
         raise _other(spec, f"{array[~kept].flat[0]:g}, which is out of its range", where)
     return made
@@ -118,9 +132,11 @@ def _cast(spec: Spec, array: np.ndarray, where: str) -> np.ndarray:
         raise _other(spec, _described(array), where)
     with np.errstate(all="ignore"):
         made = array.astype(_numpy(spec))
-        back = made.astype(array.dtype)
+        back = (made if kind == "c" else np.real(made)).astype(array.dtype)
         # -1 as an unsigned number, and back, is -1 again.
-        kept = (back == array) & ((made < 0) == (array < 0)) if kind in "iu" else back == array
+        kept = back == array
+        if kind in "iu":
+            kept &= (np.real(made) < 0) == (array < 0)
         if kind in "fc":
             kept |= np.isnan(back.astype(np.complex128)) & np.isnan(array.astype(np.complex128))
     if not np.all(kept):
@@ -169,11 +185,11 @@ def _with_special(value: Any) -> Any:
     return _SPECIAL.get(value, value) if isinstance(value, str) else value
 
 
-def _has_boolean(value: Any) -> bool:
+def _has(kind: type, value: Any) -> bool:
     stack = [value]
     while stack:
         node = stack.pop()
-        if isinstance(node, bool):
+        if isinstance(node, kind):
             return True
         if isinstance(node, list):
             stack += node

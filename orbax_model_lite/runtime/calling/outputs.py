@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, BinaryIO, Final, final
+from typing import Any, BinaryIO, Final, cast, final
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def write_npz(stream: BinaryIO, outputs: HostTree) -> None:
                 "write .json, where they are nested"
             )
         entries |= parts
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(cast("BinaryIO", _Forward(stream)), "w") as archive:
         for key, array in entries.items():
             # A fixed date: the same arrays give the same bytes.
             info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
@@ -188,6 +188,15 @@ def _json_text(value: Any) -> Any:
 
 def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+@final
+class _Forward:
+    """A stream that is only written to; devices and pipes lie about where they stand."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.write = stream.write
+        self.flush = stream.flush
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.signature import format_tree
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.tree import Path, Tree
+from orbax_model_lite.core.tree import Path, Tree, children
 from orbax_model_lite.errors import SignatureMismatchError
 from orbax_model_lite.runtime.calling import leaf_values
 from orbax_model_lite.runtime.calling.arrays import ROOT, StoredArray
@@ -93,7 +93,7 @@ class Placing:
         else:
             path = self._only_leaf(where) if above is None else above
             node = self._names.node(path)
-            if not isinstance(node, Spec):
+            if not _is_leaf(node):
                 raise SignatureMismatchError(
                     f"{where}: expected a file with a key for each part of "
                     f"{format_tree(node):.200}; found a single one; save it as .npz or .json"
@@ -113,7 +113,7 @@ class Placing:
         else:
             path = self._names.find(key if prefix is None else f"{prefix}.{key}", where)
         node = self._names.node(path)
-        if not isinstance(node, Spec):
+        if not _is_leaf(node):
             raise SignatureMismatchError(
                 f"{where}: expected a key for each part of {format_tree(node):.200}; found the "
                 f"key {key!r} of an array; name the parts as {self._form.label(path)}.KEY"
@@ -151,7 +151,7 @@ class Placing:
             )
 
     def _place_tree(self, tree: Tree, value: Any, path: Path, where: str) -> None:
-        if isinstance(tree, Spec):
+        if _is_leaf(tree):
             self._put(path, Given(where, JsonValue(value)))
             return
         below: list[tuple[str | int, Tree, Any]] | None = None
@@ -191,3 +191,7 @@ def _is_value_of(required: Sequence[tuple[str | int, Tree]], value: dict[str, An
         is_bytes = tree.dtype is DType.STRING and set(value) == {leaf_values.BASE64}
         return is_bytes or set(value) == {leaf_values.REAL, leaf_values.IMAG}
     return isinstance(tree, dict) and bool(tree) and set(tree) == set(value)
+
+
+def _is_leaf(node: Tree) -> bool:
+    return node is not None and children(node) is None
