@@ -68,6 +68,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
                 "is_empty": found.is_empty,
                 "breaking_count": len(found.breaking),
                 "is_inconclusive": found.is_inconclusive,
+                "is_damaged": found.is_damaged,
             }
         )
     elif not options.quiet:
@@ -76,8 +77,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
 
 
 def _exit_code(found: Difference, fail_on: str | None) -> int:
-    if found.breaking and fail_on is not None:
-        return 1
-    if fail_on == "any" and not found.is_empty:
+    is_met = bool(found.breaking) if fail_on == "breaking" else fail_on and not found.is_empty
+    if is_met or found.is_damaged:
         return 1
     return 3 if found.is_inconclusive else 0

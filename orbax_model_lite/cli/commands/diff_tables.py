@@ -42,6 +42,8 @@ def _verdict(console: Console, found: Difference) -> str:
     if found.is_empty:
         return console.styled("no difference", "green")
     unsure = ", something could not be compared" if found.is_inconclusive else ""
+    if found.is_damaged:
+        unsure = ", " + console.styled("damaged weights", "red")
     breaking = len(found.breaking)
     if breaking:
         text = counted(breaking, "breaking change")
@@ -117,12 +119,14 @@ def _summary(weights: WeightsDifference) -> str:
         for kind in ("added", "removed", "renamed", "changed")
     }
     parts = [f"{count:,} {kind}" for kind, count in counts.items() if count]
-    if weights.unchanged_count or not (parts or weights.unread_count):
+    if weights.problem and not (parts or weights.unread_count):
+        return "damaged" if weights.is_damaged else "not compared"
+    if weights.unchanged_count:
         parts.append(f"{weights.unchanged_count:,} unchanged")
     if weights.unread_count:
         files = {True: ", in files that differ", False: "", None: ""}[weights.has_other_files]
         parts.append(f"{weights.unread_count:,} of the same type and size{files}")
-    return ", ".join(parts)
+    return ", ".join(parts) or "no array"
 
 
 def _array_row(array: ArrayChange) -> list[str]:
@@ -142,10 +146,12 @@ def _distance_text(array: ArrayChange) -> str:
         return f"not compared: {array.problem}"
     if array.changed_count is None:
         return ""
+    if array.changed_count == 0:
+        return "the same values"
     elements = counted(array.changed_count, "element")
     if array.relative_norm is None:
         return f"{elements} changed"
-    return f"changed by {array.relative_norm:.3g} of its norm, {elements}"
+    return f"changed by {array.relative_norm:.3g} of its norm ({elements})"
 
 
 def _shortened(text: str) -> str:

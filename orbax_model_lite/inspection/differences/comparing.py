@@ -45,6 +45,7 @@ def diff(
 
     Raises:
       InvalidBundleError: If one is no bundle, unfinished or damaged; the message says which.
+        Damaged weights are told in the result.
       UnsupportedError: If one is of a version that this reader does not know.
       StorageError: If the file system refuses.
     """

@@ -92,7 +92,8 @@ class WeightsDifference:
       unread_count: Arrays with the same name, type and sizes whose values nobody asked for.
       has_other_files: Whether the files differ, by their recorded digests; None where there are
         none.
-      problem: Why they could not be compared at all; "" if they could.
+      problem: Why they could not be compared, or not wholly; "" if they could.
+      is_damaged: Whether that is because they are damaged, missing or outside of their bundle.
     """
 
     name: str
@@ -101,6 +102,7 @@ class WeightsDifference:
     unread_count: int = 0
     has_other_files: bool | None = None
     problem: str = ""
+    is_damaged: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -154,3 +156,8 @@ class Difference:
     def is_inconclusive(self) -> bool:
         """Whether something could not be compared that might have changed."""
         return any(weights.is_inconclusive for weights in self.weights)
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether weights of one of the two are damaged, missing or outside of it."""
+        return any(weights.is_damaged for weights in self.weights)

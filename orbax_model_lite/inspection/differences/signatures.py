@@ -229,7 +229,7 @@ class _Comparison:
         texts = str(pair.before), str(pair.after)
         if problem or texts[0] != texts[1]:
             is_input = what.startswith("input")
-            reason = problem or ("takes all that it took" if is_input else "as its inputs")
+            reason = problem or ("takes no less" if is_input else "follows its inputs")
             self._add(what, "changed", texts, is_breaking=bool(problem), reason=reason)
 
     def _constraints(
@@ -240,7 +240,7 @@ class _Comparison:
         for text, found in has.items():
             if found not in had.values():
                 is_met = found.follows_from(had.values())
-                reason = "takes all that it took" if is_met else "narrower"
+                reason = "takes no less" if is_met else "narrower"
                 self._add("sizes", "added", ("", text), is_breaking=not is_met, reason=reason)
         for text, found in had.items():
             if found not in has.values():

@@ -8,7 +8,7 @@ from typing import final
 
 from orbax_model_lite.core.digests import Progress
 from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.errors import MissingDependencyError, UnsupportedError
+from orbax_model_lite.errors import InvalidBundleError, MissingDependencyError, UnsupportedError
 from orbax_model_lite.inspection.differences.nouns import (
     ArrayChange,
     Change,
@@ -65,8 +65,9 @@ def weights_difference(
       is_read: Whether values are compared; else names, types and sizes are.
       progress: Told how much of the files that differ has been read.
 
+    Weights that are missing or damaged are a problem of theirs; the others are compared.
+
     Raises:
-      InvalidBundleError: If weights are missing or damaged.
       StorageError: If the file system refuses.
     """
     had, has = _weights(before), _weights(after)
@@ -90,7 +91,14 @@ def weights_difference(
         texts = format_name(pair.old), format_name(pair.new)
         if texts[0] != texts[1]:
             changes.append(_change(f"weights {pair.old_name!r}", "changed", texts))
-    return changes, [_compared(pair, is_read=is_read, progress=progress) for pair in pairs]
+    return changes, [_judged(pair, is_read=is_read, progress=progress) for pair in pairs]
+
+
+def _judged(pair: Pair, *, is_read: bool, progress: Progress | None) -> WeightsDifference:
+    try:
+        return _compared(pair, is_read=is_read, progress=progress)
+    except InvalidBundleError as e:
+        return WeightsDifference(name=pair.new_name, problem=str(e), is_damaged=True)
 
 
 def _compared(pair: Pair, *, is_read: bool, progress: Progress | None) -> WeightsDifference:
