@@ -33,6 +33,7 @@ from orbax_model_lite.runtime.isolation_child import answer
 answer(sys.argv[2])
 """
 _WHERE: Final = "child process"
+_OUT_OF_MEMORY: Final = ("MemoryError", "bad_alloc", "RESOURCE_EXHAUSTED", "ut of memory")
 # Programs that took the child over may write what they like.
 NO_ANSWER: Final = (
     "expected the answer of this package; found another one, so a program of the bundle meddles "
@@ -230,10 +231,12 @@ def _crash(code: int, said: str, isolation: Isolation) -> str:
         how = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
     because = f", last saying {last.strip()[:200]!r}" if last else ""
+    advice = "do not run this bundle outside of a child process"
+    if any(sign in last for sign in _OUT_OF_MEMORY):
+        advice = "allow more memory if the bundle is to be trusted"
     return (
-        f"expected programs that run to an end within {isolation.memory_bytes / 2**30:g} GiB; "
-        f"found that they ended the process with {how}{because}; do not run this bundle outside "
-        "of a child process"
+        f"expected programs that run to an end within {isolation.memory_bytes / 2**30:.3g} GiB; "
+        f"found that they ended the process with {how}{because}; {advice}"
     )
 
 

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from orbax_model_lite import _lazy
+from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.references import concrete_functions
+from orbax_model_lite.core.storage import storage_errors
+from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.core.value import ExternalValue
 from orbax_model_lite.errors import MissingDependencyError, ObmError, UntrustedError
 from orbax_model_lite.runtime import trust as gates
@@ -118,13 +121,12 @@ def _refused(label: str, module: bytes, trust: Trust) -> str:
 
 def _misfit(bundle: Bundle, function: ShloFunction, weights: str | None, where: str) -> str:
     """Returns why weights on disk are not those that a function takes; "" if they are."""
-    value = bundle.values.get(weights) if weights else None
-    if not isinstance(value, ExternalValue) or value.data.file is None:
+    value = bundle.values.get(weights or "")
+    if weights is None or not isinstance(value, ExternalValue) or value.data.file is None:
         return ""
-    spec = _lazy.load("orbax_model_lite.jax2obm.weights.sources:weights_spec")
     match = _lazy.load("orbax_model_lite.jax2obm.weights.matching:match")
     try:
-        found = spec(bundle.resolve(value.data), value.data.mime_type)
+        found = _stored_spec(bundle.resolve(value.data), value.data.mime_type, weights)
         args = function.signature.args
         first = args[0] if args else ()
         told = f"weights {weights!r} of {where}"
@@ -134,6 +136,25 @@ def _misfit(bundle: Bundle, function: ShloFunction, weights: str | None, where: 
     except ObmError as e:
         return str(e)
     return ""
+
+
+def _stored_spec(path: Path, mime_type: str | None, name: str) -> Tree:
+    """Returns what weights on disk are, by their headers.
+
+    A SafeTensors file is not mapped, which `weights_spec` does: all of it would count as memory.
+    """
+    if layout.canonical_mime_type(mime_type) != layout.MIME_SAFETENSORS:
+        spec = _lazy.load("orbax_model_lite.jax2obm.weights.sources:weights_spec")
+        return spec(path, mime_type)
+    read_header = _lazy.load("orbax_model_lite.jax2obm.weights.safetensors_header:read_header")
+    with storage_errors("reading", path), path.open("rb") as file:
+
+        def read(begin: int, end: int) -> bytes:
+            file.seek(begin)
+            return file.read(end - begin)
+
+        header = read_header(read, path.stat().st_size, f"weights {name!r}")
+    return map_leaves(lambda array: array.spec, header.tree)
 
 
 def _import_tensorflow() -> None:

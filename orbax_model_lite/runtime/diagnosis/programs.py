@@ -18,6 +18,7 @@ from orbax_model_lite.runtime.diagnosis.places import is_foreign
 from orbax_model_lite.runtime.diagnosis.requirements import is_older
 
 _NO_JAX = "get JAX to start first, as said above"
+_SEE = "see the lines about JAX and programs"
 
 
 def program_checks(
@@ -117,7 +118,7 @@ def _custom_calls(
             name="custom calls",
             verdict="unknown",
             found=f"no module could be read; as recorded: {told}",
-            advice="see the lines about JAX and programs",
+            advice=_SEE,
         )
     found = f"guaranteed by JAX or trusted: {listed(targets)}" if targets else "none"
     return Check(name="custom calls", verdict="ok", found=found)
@@ -140,7 +141,7 @@ def _weights(needs: Needs, judgement: Judgement) -> Check:
     names = listed(list(needs.weights))
     if not judged:
         found = f"{names}: not compared with what the programs take"
-        return Check(name="weights", verdict="unknown", found=found, advice=_NO_JAX)
+        return Check(name="weights", verdict="unknown", found=found, advice=_SEE)
     found = f"{names}: headers have the names, types and sizes that the programs take"
     return Check(name="weights", verdict="ok", found=found)
 
