@@ -175,6 +175,41 @@ def test_hostile_names_stay_text_when_they_are_searched_and_sorted(opened, hosti
     assert page.locator("img").count() == 0
 
 
+CONTRASTS = """() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (color) => {
+    const parts = color.slice(0, 3).map((part) => {
+      part /= 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+  };
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = rgb(getComputedStyle(element).backgroundColor);
+      if (color.length === 3 || color[3] === 1) return color;
+    }
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    const pair = [rgb(getComputedStyle(element).color), behind(element)].map(light).sort();
+    found.push([(pair[1] + 0.05) / (pair[0] + 0.05), walker.currentNode.data]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_what_is_behind_it(scheme, opened, usual_page):
+    """By the measure and the limit of WCAG 2.2, success criterion 1.4.3."""
+    contrasts = opened(usual_page, color_scheme=scheme).evaluate(CONTRASTS)
+    assert len(contrasts) > 100
+    assert [(ratio, text) for ratio, text in contrasts if ratio < 4.5] == []
+
+
 def test_a_fragment_of_a_notebook_is_shown_in_both_themes(opened, tmp_path):
     from orbax_model_lite import core
     from tests.pages import bundles
