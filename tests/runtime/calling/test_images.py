@@ -149,5 +149,5 @@ def test_a_size_that_differs_is_told_before_anything_is_decoded(spec):
 def test_without_pillow_the_line_that_installs_it_is_told(spec, monkeypatch):
     content = encoded(GRAY)
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingDependencyError, match="needs pillow.*pip install pillow"):
+    with pytest.raises(MissingDependencyError, match=r"needs pillow.*pip install pillow"):
         pixels(spec(3, 4), content, "input 'x'")
