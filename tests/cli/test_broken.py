@@ -28,15 +28,25 @@ NOT_WHOLE = UNREADABLE | {
     "weights_beyond_any_disk",
     "weights_of_no_json",
 }
+# Damage of records that running does not look at.
+RUNS_ALL_THE_SAME = {"example_with_a_pickle", "example_with_other_results"}
+CHILDREN_TRY = {"changed_afterwards", "program_of_noise", "program_calls_home"}
 SAME_UNTIL_RUN = sorted(set(MUST_REFUSE) - NOT_WHOLE)
 READERS = {
     "show": ("show",),
     "details": ("show", "--details", "serving_default"),
     "tree": ("show", "--tree"),
     "weights": ("show", "--weights"),
+    "stats": ("show", "--weights", "--stats"),
     "proto": ("show", "--proto"),
     "examples": ("show", "--examples"),
     "verify": ("verify",),
+    "view": ("view", "--html", "page.html"),
+}
+RUNNERS = {
+    "run": ("run", "--random"),
+    "doctor": ("doctor",),
+    "bench": ("bench", "--batch", "1", "--repeats", "1"),
 }
 
 
@@ -67,7 +77,10 @@ def test_there_are_more_than_a_dozen():
 
 @pytest.mark.parametrize("line", READERS)
 @pytest.mark.parametrize("name", [*MUST_REFUSE, *MUST_LOAD])
-def test_what_only_reads_ends_in_a_message_and_an_exit_code(name, line, obm, broken):
+def test_what_only_reads_ends_in_a_message_and_an_exit_code(
+    name, line, obm, broken, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     command, *options = READERS[line]
     said = obm(command, broken(name), *options)
     require_polite(said)
@@ -100,3 +113,45 @@ def test_what_is_strange_but_whole_is_shown(name, obm, broken):
     said = obm("show", broken(name))
     assert (said.code, said.err) == (0, "")
     assert obm("verify", broken(name), "--quiet").code in {0, 3}
+
+
+@pytest.mark.parametrize("name", [*MUST_REFUSE, *MUST_LOAD])
+def test_either_side_of_a_comparison_may_be_broken(name, obm, broken):
+    honest, other = broken("without_digests"), broken(name)
+    for sides in ((honest, other), (other, honest)):
+        said = obm("diff", *sides)
+        require_polite(said)
+        if name in UNREADABLE:
+            assert said.code in {1, 3}
+            assert ("after: " if sides[1] is other else "before: ") in said.err
+
+
+# Where a child process is needed to find it, one kind of damage of each sort is enough.
+TRIED = [
+    (name, line)
+    for name in MUST_REFUSE
+    for line in RUNNERS
+    if line == "run" or name in UNREADABLE | CHILDREN_TRY
+]
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize(("name", "line"), TRIED)
+def test_nothing_is_run_that_must_be_refused(name, line, obm, broken):
+    command, *options = RUNNERS[line]
+    said = obm(command, broken(name), *options)
+    require_polite(said)
+    if name in RUNS_ALL_THE_SAME:
+        assert said.code in {0, 1}
+    else:
+        assert said.code in {1, 3}
+
+
+@pytest.mark.frameworks
+@pytest.mark.parametrize("line", RUNNERS)
+@pytest.mark.parametrize("name", ["names_that_paint"])
+def test_what_is_strange_but_whole_is_run(name, line, obm, broken):
+    command, *options = RUNNERS[line]
+    said = obm(command, broken(name), *options)
+    require_polite(said)
+    assert said.code == 0
