@@ -13,7 +13,7 @@ from orbax_model_lite.cli.console import Console, clean, counted
 from orbax_model_lite.cli.limits import isolation_of, trust_of
 from orbax_model_lite.cli.progress import ProgressBar
 from orbax_model_lite.cli.tables import wrapped
-from orbax_model_lite.runtime.diagnosis import Check, Diagnosis, diagnose
+from orbax_model_lite.runtime.diagnosis.checks import Check, Diagnosis
 
 DESCRIPTION: Final = """\
 Prints whether a bundle will load and run here: one line a check, each with what to do. Its
@@ -63,7 +63,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     Raises:
       ObmError: If there is no bundle at the path, or it has no function or size of a given name.
     """
-    is_shown = not (options.json or options.quiet)
+    # Misuse and --help do not wait for all that a diagnosis imports.
+    from orbax_model_lite.runtime.diagnosis.diagnosing import diagnose
+
+    is_shown = options.digests and not (options.json or options.quiet)
     with ProgressBar(Console(sys.stderr), "digests", is_shown=is_shown) as bar:
         diagnosis = diagnose(
             options.path,
