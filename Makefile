@@ -57,7 +57,7 @@ browser:
 	@command -v chromium >/dev/null || { echo 'installing chromium'; apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium >/dev/null; }
 
 # Other versions
-.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-without-tensorflow test-matrix kill-points coverage-lift
+.PHONY: test-old-protobufs test-protobuf test-newest test-exchange test-without-tensorflow test-matrix kill-points coverage-lift screenshots
 test-old-protobufs: $(OLD_PROTOBUFS:%=.venvs/protobuf%/.ready)
 	for v in $(^D); do $$v/bin/python -m pytest -q -m "not frameworks" tests/proto || exit 1; done
 
@@ -87,6 +87,10 @@ kill-points: .venv/.dev
 # Each public function of JAX, lifted and compared with itself; the table goes to docs/lift.md.
 coverage-lift: .venv/.dev
 	.venv/bin/python -m tests.lift.conformance
+
+# Pages of bundles in Chromium, in both themes, wide, narrow and on paper, for eyes.
+screenshots: .venv/.dev
+	.venv/bin/python -m tests.pages.screenshots demo_output/pages
 
 # Housekeeping
 .PHONY: format pins clean
