@@ -86,7 +86,7 @@ def write_result(console: Console, target: Target, call: Call, outputs: HostTree
         Column(),
         Column(is_flexible=True),
     ]
-    lines = [("in", describe_array(label, array), None) for label, array in call.leaves()]
+    lines = [("in", describe_array(name, x), logical) for name, x, logical in call.leaves()]
     lines += [
         ("out", describe_array(format_path(path) or ".", array), outputs.logical.get(path))
         for path, array in flatten_with_path(outputs.tree)

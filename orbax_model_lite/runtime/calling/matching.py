@@ -38,9 +38,10 @@ class Call:
     arrays: Mapping[Path, np.ndarray]
     notes: tuple[str, ...] = ()
 
-    def leaves(self) -> list[tuple[str, np.ndarray]]:
-        """Returns (name, array) of each input, beginning with the name of its argument."""
-        return [(self.form.label(path), array) for path, array in self.arrays.items()]
+    def leaves(self) -> list[tuple[str, np.ndarray, str | None]]:
+        """Returns (name, array, logical type) of each input, as `Spec.logical` has it."""
+        logical = {path: getattr(spec, "logical", None) for path, spec in self.form.leaves()}
+        return [(self.form.label(path), x, logical[path]) for path, x in self.arrays.items()]
 
 
 def call_from(target: Target, sources: Sequence[Source]) -> Call:
