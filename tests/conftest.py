@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -72,6 +77,20 @@ def fresh_python() -> FreshPython:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Returns Debian's Chromium, driven by Playwright; a process can have only one Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium")
+    assert program, "no 'chromium' on PATH, in which pages are tested; apt-get install chromium"
+    with sync_playwright() as playwright:
+        # The sandbox asks for what root has not; what is opened here is made by the tests.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""One Chromium for all tests of pages, and pages that watch what they ask for and complain of."""
+"""Pages in Chromium that watch what they ask for and complain of."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,22 +18,8 @@ if TYPE_CHECKING:
 Opened = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Returns Debian's Chromium, driven by Playwright."""
-    from playwright.sync_api import sync_playwright
-
-    program = shutil.which("chromium")
-    assert program, "no 'chromium' on PATH, in which pages are tested; apt-get install chromium"
-    with sync_playwright() as playwright:
-        # The sandbox asks for what root has not; what is opened here is made by the tests.
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Opened]:
+def opened(chromium: Browser) -> Iterator[Opened]:
     """Returns `open(file, **context options)`: the page of a file, loaded.
 
     At the end of the test, nothing but the files themselves was asked for, no script failed, the
@@ -43,7 +28,7 @@ def opened(browser: Browser) -> Iterator[Opened]:
     contexts, asked, complaints, files = [], [], [], []
 
     def open_page(file: Path, **options: Any) -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 1000}, **options)
+        context = chromium.new_context(viewport={"width": 1280, "height": 1000}, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)

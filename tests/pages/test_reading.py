@@ -31,7 +31,7 @@ def test_the_page_is_there_without_its_script(opened, usual_page):
     assert not page.locator(".controls").is_visible()
 
 
-def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(browser, usual_page, tmp_path):
+def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(chromium, usual_page, tmp_path):
     foreign = (
         "<script>document.title = 'a script'</script>"
         "<img src='x.png' onerror='document.title = 1'>"
@@ -42,7 +42,7 @@ def test_the_policy_lets_no_other_script_run_and_nothing_be_fetched(browser, usu
     (tmp_path / "x.png").write_bytes(b"")
     changed = tmp_path / "changed.html"
     changed.write_text(usual_page.read_text("utf-8").replace("<h1>", f"{foreign}<h1>"), "utf-8")
-    page = browser.new_page()
+    page = chromium.new_page()
     page.goto(changed.as_uri())
     assert page.title().startswith("pictures")
     assert page.locator("h1").is_visible()
