@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.explorer.servers import Server, viewing
 
@@ -25,16 +25,6 @@ PATIENCE_MS = 60_000
 def server(bundles):
     with viewing(bundles("words")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox"]
-        )
-        yield browser
-        browser.close()
 
 
 class Visit:
@@ -56,6 +46,11 @@ class Visit:
         if message.type == "error":
             self.complaints.append(message.text)
 
+    def see(self, text: str) -> None:
+        """Waits until a text is to be seen."""
+        found = self.page.get_by_text(text, exact=True).filter(visible=True)
+        expect(found.first).to_be_visible(timeout=PATIENCE_MS)
+
     def choose(self, shown: str, wanted: str) -> None:
         """Chooses another graph in the list."""
         self.page.get_by_text(shown, exact=True).first.click()
@@ -65,7 +60,8 @@ class Visit:
     def find(self, pattern: str, label: str) -> None:
         """Searches for a node and selects it."""
         self.page.get_by_placeholder("Search nodes/layers by regex").fill(pattern)
-        self.page.locator(".search-results, search-bar, .results").get_by_text(label).first.click()
+        results = self.page.locator(".search-results-container")
+        results.get_by_text(label, exact=True).first.click(modifiers=["Alt"])
 
 
 @pytest.fixture
@@ -84,11 +80,9 @@ def colours_of_the_graph(file: Path) -> int:
 
 def test_the_pipeline_is_shown_and_no_request_leaves_this_machine(visit, server, tmp_path):
     page = visit.page
-    expect(page.get_by_text("pipeline serving_default", exact=True).first).to_be_visible(
-        timeout=PATIENCE_MS
-    )
+    visit.see("pipeline serving_default")
     expect(page.get_by_text("Processing graph")).to_be_hidden(timeout=PATIENCE_MS)
-    expect(page.get_by_text("words.obm").first).to_be_visible()
+    visit.see("words.obm")
     page.wait_for_timeout(1500)
     page.screenshot(path=tmp_path / "pipeline.png")
     assert colours_of_the_graph(tmp_path / "pipeline.png") > 10
@@ -97,18 +91,17 @@ def test_the_pipeline_is_shown_and_no_request_leaves_this_machine(visit, server,
 
 
 def test_the_list_has_the_pipeline_and_its_functions(visit):
-    page = visit.page
-    page.get_by_text("pipeline serving_default", exact=True).first.click()
+    visit.page.get_by_text("pipeline serving_default", exact=True).first.click()
     for name in ("function before", "function serving_default", "function after"):
-        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+        visit.see(name)
 
 
 def test_a_function_is_shown_with_its_named_ends_and_operations(visit, server, tmp_path):
     visit.choose("pipeline serving_default", "function serving_default")
     page = visit.page
-    expect(page.get_by_text("StableHLO", exact=True).first).to_be_visible()
+    visit.see("StableHLO")
     visit.find("weight kernel", "weight kernel")
-    expect(page.get_by_text("float32 [4, 3]").first).to_be_visible()
+    visit.see("float32 [4, 3]")
     page.wait_for_timeout(1500)
     page.screenshot(path=tmp_path / "function.png")
     assert colours_of_the_graph(tmp_path / "function.png") > 10
