@@ -42,7 +42,7 @@ JAX = Jax(
     devices=(Device(kind="cpu"),),
     conventions=(9, 10),
     stablehlo_version="1.17.0",
-    resident_bytes=180_000_000,
+    peak_bytes=180_000_000,
 )
 ESTIMATE = Estimate(
     device_count=1,
@@ -197,8 +197,8 @@ def test_operations_that_nobody_granted_are_a_problem_with_their_grant(obm, bund
     machine = Machine(python="3.11.7", system="Linux", versions=versions, memory_bytes=10**12)
     here(machine, tensorflow=TensorFlow(refused=REFUSED))
     checks = {check["name"]: check for check in obm("doctor", target, "--json").json["checks"]}
-    assert checks["tensorflow operations"]["verdict"] == "problem"
-    assert "trust=Trust(tf_ops={'WriteFile'})" in checks["tensorflow operations"]["advice"]
+    assert checks["tf operations"]["verdict"] == "problem"
+    assert "trust=Trust(tf_ops={'WriteFile'})" in checks["tf operations"]["advice"]
 
 
 @pytest.mark.frameworks

@@ -263,7 +263,7 @@ def test_without_tensorflow_its_operations_are_judged_all_the_same():
     assert found["tensorflow"].verdict == "problem"
     assert found["tensorflow"].found == "not installed; needed by pre, post"
     assert found["extras"].advice == 'pip install "orbax-model-lite[tf]"'
-    assert found["tensorflow operations"].verdict == "ok"
+    assert found["tf operations"].verdict == "ok"
 
 
 def test_a_function_alone_needs_less_than_the_whole(tmp_path):
@@ -274,7 +274,7 @@ def test_a_function_alone_needs_less_than_the_whole(tmp_path):
 
 def test_an_operation_that_writes_a_file_is_a_problem_that_names_it():
     path = CORPUS / "broken/must_refuse/processor_writes_a_file"
-    found = checks(path, machine=without("tensorflow"))["tensorflow operations"]
+    found = checks(path, machine=without("tensorflow"))["tf operations"]
     assert found.verdict == "problem"
     assert "WriteFile" in found.found
     assert "trust" in found.advice.lower()
@@ -302,6 +302,44 @@ def test_digests_are_compared_only_when_that_is_asked_for(linear):
     found = checks(linear, machine=without("jax"), with_digests=True)["bundle"]
     assert found.verdict == "problem"
     assert "changed or damaged" in found.found
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(linear, monkeypatch):
+    opened = Path.open
+
+    def refuse(self: Path, *args, **kwargs):
+        if self.name == "weights.safetensors":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    found = checks(linear, machine=without("jax"))["files"]
+    assert found.verdict == "problem"
+    assert found.found == "cannot be read: weights.safetensors"
+    assert "permissions" in found.advice
+
+
+def test_tensorflow_functions_without_their_saved_model_are_a_problem(tmp_path):
+    spec = core.Spec(shape=(None,), dtype=core.DType.FLOAT32)
+    function = core.OpaqueFunction(
+        signature=core.Signature.of_call((spec,), {}, spec),
+        body=core.Data(content=b"", mime_type=layout.MIME_TF_FUNCTION, version="0.0.1"),
+    )
+    core.save({"f": function}, tmp_path / "m.obm")
+    found = checks(tmp_path / "m.obm")["tf operations"]
+    assert found.verdict == "problem"
+    assert "found none" in found.found
+
+
+def test_a_function_of_an_unknown_kind_is_a_problem(tmp_path):
+    function = core.OpaqueFunction(
+        signature=core.Signature.of_call((), {}, None),
+        body=core.Data(content=b"", mime_type="application/x.of-nobody"),
+    )
+    core.save({"f": function}, tmp_path / "m.obm")
+    found = checks(tmp_path / "m.obm")["engine"]
+    assert found.verdict == "problem"
+    assert "application/x.of-nobody" in found.found
 
 
 @pytest.fixture

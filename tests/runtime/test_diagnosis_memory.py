@@ -67,7 +67,7 @@ def jax_on(platform: str, resident: int = 0, **memory: int) -> Jax:
         devices=(Device(kind="x", **memory),),
         conventions=(9, 10),
         stablehlo_version="1.17.0",
-        resident_bytes=resident,
+        peak_bytes=resident,
     )
 
 
@@ -86,6 +86,11 @@ def test_what_is_short_is_said_in_numbers():
     assert found.verdict == "problem"
     assert "4.0 GB left by the system; 2.0 GB too little" in found.found
     assert found.advice
+
+
+@pytest.mark.parametrize(("left", "verdict"), [(6, "problem"), (7, "note"), (10, "ok")])
+def test_what_only_just_fits_is_told(left, verdict):
+    assert check(left * GB).verdict == verdict
 
 
 def test_weights_that_programs_share_are_counted_once_and_calls_do_not_overlap():

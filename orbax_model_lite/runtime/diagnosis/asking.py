@@ -58,7 +58,7 @@ class Jax:
       devices: Of that platform.
       conventions: Oldest and newest calling convention that it calls.
       stablehlo_version: The newest that it reads.
-      resident_bytes: Memory of the process that has started it.
+      peak_bytes: The most memory of the process that has started it and compiled the programs.
     """
 
     version: str
@@ -66,7 +66,7 @@ class Jax:
     devices: tuple[Device, ...]
     conventions: tuple[int, int]
     stablehlo_version: str
-    resident_bytes: int = 0
+    peak_bytes: int = 0
 
 
 @final
@@ -77,12 +77,12 @@ class TensorFlow:
     Attributes:
       problem: Why it cannot be imported; "" if it can.
       refused: What the gate says of the SavedModel; "" if it lets it pass.
-      resident_bytes: Memory of the process that has imported it.
+      peak_bytes: The most memory of the process that has imported it.
     """
 
     problem: str = ""
     refused: str = ""
-    resident_bytes: int = 0
+    peak_bytes: int = 0
 
 
 @final

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
 
-from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.digests import Progress
 from orbax_model_lite.core.reading import read
-from orbax_model_lite.errors import ObmError, UnknownNameError, unknown_name
+from orbax_model_lite.errors import InvalidBundleError, ObmError, UnknownNameError, unknown_name
 from orbax_model_lite.runtime.diagnosis import asking
 from orbax_model_lite.runtime.diagnosis.asking import Jax, Judgement, Silence, TensorFlow
 from orbax_model_lite.runtime.diagnosis.checks import Diagnosis, refusal
@@ -21,11 +20,11 @@ from orbax_model_lite.runtime.diagnosis.machine import Machine, this_machine
 from orbax_model_lite.runtime.diagnosis.memory import memory_check
 from orbax_model_lite.runtime.diagnosis.needs import Needs, needs_of, recorded_facts
 from orbax_model_lite.runtime.diagnosis.places import place_checks
-from orbax_model_lite.runtime.diagnosis.programs import program_checks
+from orbax_model_lite.runtime.diagnosis.programs import Calls, program_checks
 from orbax_model_lite.runtime.diagnosis.versions import version_checks
 from orbax_model_lite.runtime.diagnosis.whole import folder_checks
 from orbax_model_lite.runtime.isolation import Isolation
-from orbax_model_lite.runtime.trust import Trust
+from orbax_model_lite.runtime.trust import Trust, saved_model_folder
 
 _PLATFORM: Final = "JAX_PLATFORMS"
 
@@ -93,11 +92,12 @@ def diagnose(
     _require_symbols(needs, sizes or {})
     machine = machine or this_machine()
     checks = list(folder_checks(bundle, with_digests=with_digests, progress=progress))
+    trust = trust or Trust()
     answers = _ask(
         bundle,
         needs,
         machine,
-        trust=trust or Trust(),
+        trust=trust,
         isolation=isolation or Isolation(),
         sizes=sizes or {},
         platform=platform,
@@ -105,7 +105,8 @@ def diagnose(
     jax, tensorflow, judgement = answers.jax, answers.tensorflow, answers.judgement
     checks += version_checks(machine, needs, jax, tensorflow)
     checks += place_checks(needs, jax, judgement, bundle.device_assignment)
-    checks += program_checks(needs, jax, judgement, _recorded_calls(bundle, needs), tensorflow)
+    calls = Calls(recorded=_recorded_calls(bundle, needs), trusted=frozenset(trust.custom_calls))
+    checks += program_checks(needs, jax, judgement, calls, tensorflow)
     if needs.programs or needs.tensorflow:
         checks.append(memory_check(machine, needs, jax, judgement, tensorflow))
     return Diagnosis(path=told, checks=tuple(checks))
@@ -139,7 +140,7 @@ def _ask(
             sizes=sizes,
             environment=environment,
         )
-    if needs.tensorflow and layout.KEY_SAVED_MODEL in bundle.supplementals:
+    if needs.tensorflow:
         tensorflow = _ask_tensorflow(bundle, machine, isolation, trust)
     return _Answers(jax=jax, tensorflow=tensorflow, judgement=judgement)
 
@@ -147,6 +148,10 @@ def _ask(
 def _ask_tensorflow(
     bundle: Bundle, machine: Machine, isolation: Isolation, trust: Trust
 ) -> TensorFlow | Silence:
+    try:
+        saved_model_folder(bundle)
+    except InvalidBundleError as e:
+        return TensorFlow(refused=str(e))
     is_here = "tensorflow" in machine.versions
     found = asking.ask_tensorflow(bundle.path, isolation, trust, is_imported=is_here)
     if isinstance(found, Silence) and is_here:

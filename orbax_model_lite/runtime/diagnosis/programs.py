@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
 
 from orbax_model_lite.runtime.diagnosis.asking import (
     Jax,
@@ -21,11 +23,20 @@ _NO_JAX = "get JAX to start first, as said above"
 _SEE = "see the lines about JAX and programs"
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calls:
+    """Custom calls by target: those that the bundle records, and those that the caller trusts."""
+
+    recorded: Mapping[str, int]
+    trusted: frozenset[str]
+
+
 def program_checks(
     needs: Needs,
     jax: Jax | Silence | None,
     judgement: Judgement,
-    recorded_calls: Mapping[str, int],
+    calls: Calls,
     tensorflow: TensorFlow | Silence | None,
 ) -> Iterator[Check]:
     """Yields the checks of StableHLO and TensorFlow programs, and of the weights that they take.
@@ -34,8 +45,8 @@ def program_checks(
       needs: What the bundle needs.
       jax: What a new process has; None where JAX is not installed.
       judgement: What came of compiling the programs.
-      recorded_calls: Custom calls that the bundle records, for where no module could be read.
-      tensorflow: What the gate says; None where the bundle has no SavedModel.
+      calls: What is known of custom calls.
+      tensorflow: What the gate says; None where TensorFlow is not needed.
     """
     if needs.unknown_kinds:
         kinds = [f"{name} is of type {kind!r}" for name, kind in needs.unknown_kinds.items()]
@@ -47,7 +58,7 @@ def program_checks(
         )
     if needs.programs:
         yield _modules(needs.programs, jax, judgement)
-        yield _custom_calls(needs.programs, judgement, recorded_calls)
+        yield _custom_calls(needs.programs, judgement, calls)
     if tensorflow is not None:
         yield _tensorflow(tensorflow)
     if needs.weights and needs.programs:
@@ -87,9 +98,7 @@ def _modules(programs: Sequence[Program], jax: Jax | Silence | None, judgement: 
     return Check(name="modules", verdict="ok", found=found)
 
 
-def _custom_calls(
-    programs: Sequence[Program], judgement: Judgement, recorded: Mapping[str, int]
-) -> Check:
+def _custom_calls(programs: Sequence[Program], judgement: Judgement, calls: Calls) -> Check:
     judged = {
         program.label: found
         for program in programs
@@ -113,19 +122,23 @@ def _custom_calls(
             )
     targets = sorted({name for found in judged.values() for name in found.custom_calls})
     if not judged:
-        told = listed(sorted(recorded)) if recorded else "none recorded"
+        told = listed(sorted(calls.recorded)) or "none"
         return Check(
             name="custom calls",
             verdict="unknown",
             found=f"no module could be read; as recorded: {told}",
             advice=_SEE,
         )
-    found = f"guaranteed by JAX or trusted: {listed(targets)}" if targets else "none"
-    return Check(name="custom calls", verdict="ok", found=found)
+    kinds = {
+        "guaranteed by JAX": [target for target in targets if target not in calls.trusted],
+        "trusted, and registered here": [target for target in targets if target in calls.trusted],
+    }
+    told = "; ".join(f"{kind}: {listed(names)}" for kind, names in kinds.items() if names)
+    return Check(name="custom calls", verdict="ok", found=told or "none")
 
 
 def _tensorflow(tensorflow: TensorFlow | Silence) -> Check:
-    name = "tensorflow operations"
+    name = "tf operations"
     if isinstance(tensorflow, Silence):
         return unanswered(name, tensorflow)
     if tensorflow.refused:
