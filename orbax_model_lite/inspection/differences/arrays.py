@@ -20,6 +20,9 @@ from orbax_model_lite.inspection.streams import Index, WeightsStream, indices
 from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 _BLOCK: Final = 1 << 18
+# Between these, a sum of the squares of a block neither overflows nor loses what matters.
+_SMALL: Final = 1e-140
+_LARGE: Final = 1e140
 _COMPLEX: Final = (DType.COMPLEX64, DType.COMPLEX128)
 
 
@@ -59,20 +62,23 @@ class ArrayDistance:
 
     def _add(self, old: np.ndarray, new: np.ndarray) -> None:
         wide_old, wide_new = self._wide(old), self._wide(new)
-        differs = wide_old != wide_new
         if self._is_whole:
-            self.changed_count += int(differs.sum())
+            self.changed_count += int(np.count_nonzero(wide_old != wide_new))
             # Unsigned subtraction of the smaller wraps around to the right distance.
             most, least = np.maximum(wide_old, wide_new), np.minimum(wide_old, wide_new)
             distance = (most.view(np.uint64) - least.view(np.uint64)).astype(np.float64)
             self._sum_up(distance, wide_old.astype(np.float64))
             return
-        differs &= ~(np.isnan(wide_old) & np.isnan(wide_new))
-        self.changed_count += int(differs.sum())
+        distance = wide_new - wide_old
+        if np.isfinite(distance).all():
+            # Then the numbers are finite too, and the difference is 0 only of equal ones.
+            self.changed_count += int(np.count_nonzero(distance))
+            self._sum_up(distance, wide_old)
+            return
+        differs = (wide_old != wide_new) & ~(np.isnan(wide_old) & np.isnan(wide_new))
+        self.changed_count += int(np.count_nonzero(differs))
         is_finite = np.isfinite(wide_old) & np.isfinite(wide_new)
-        if not is_finite.all():
-            wide_old, wide_new = wide_old[is_finite], wide_new[is_finite]
-        self._sum_up(wide_new - wide_old, wide_old)
+        self._sum_up(distance[is_finite], wide_old[is_finite])
 
     def _sum_up(self, distance: np.ndarray, before: np.ndarray) -> None:
         self._change = math.hypot(self._change, _length(distance))
@@ -142,5 +148,13 @@ def _length(values: np.ndarray) -> float:
     largest = float(np.abs(values).max())
     if largest == 0.0 or not math.isfinite(largest):
         return largest
-    scaled = np.abs(values) / largest
-    return largest * math.sqrt(float(np.sum(np.square(scaled))))
+    if _SMALL < largest < _LARGE:
+        return math.sqrt(float(np.sum(_squares(values))))
+    return largest * math.sqrt(float(np.sum(_squares(values / largest))))
+
+
+def _squares(values: np.ndarray) -> np.ndarray:
+    # A product of vectors by the library of NumPy would start threads, which wait for each other.
+    if np.iscomplexobj(values):
+        return np.square(np.real(values)) + np.square(np.imag(values))
+    return np.square(values)

@@ -24,6 +24,8 @@ from orbax_model_lite.inspection.differences.weights import Pair
 from orbax_model_lite.inspection.streams import open_weights
 
 _CORNER: Final = 8
+# Of arrays that begin alike, so that many of them do not take forever.
+_MOST_TRIED: Final = 16
 
 
 def compare_contents(pair: Pair, progress: Progress | None) -> WeightsDifference:
@@ -151,7 +153,7 @@ class _Comparison:
             if isinstance(array, str) or not array.size_bytes or not by_begin:
                 continue
             candidates = by_begin.get(_begin(array), [])
-            for candidate in candidates:
+            for candidate in candidates[:_MOST_TRIED]:
                 other = self.after[candidate]
                 if not isinstance(other, str) and _is_same(array, other):
                     found[name] = candidate

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 from orbax_model_lite.core import layout
@@ -12,7 +12,11 @@ from orbax_model_lite.inspection.describing import kind_of
 from orbax_model_lite.inspection.differences import seen, traits
 from orbax_model_lite.inspection.differences.nouns import Change, CountChange, Kind
 from orbax_model_lite.inspection.differences.sides import Side
-from orbax_model_lite.inspection.differences.signatures import signature_changes, tree_text
+from orbax_model_lite.inspection.differences.signatures import (
+    Interface,
+    signature_changes,
+    tree_text,
+)
 from orbax_model_lite.inspection.signatures import brief
 
 # Supplementals whose content is compared by what it says, not by its bytes.
@@ -91,51 +95,32 @@ class FunctionsDifference:
             texts = traits.visibility(before), traits.visibility(after)
             self._add("signatures", where, "changed", texts, is_breaking=is_seen)
         had, has = traits.variants(before), traits.variants(after)
+        old = [seen.interface(self.before, variant) for variant in had]
+        new = [seen.interface(self.after, variant) for variant in has]
         if len(had) == len(has) == 1:
-            self._signature(where, had[0], has[0], is_seen=is_seen)
+            self._signature(where, old[0], new[0], is_seen=is_seen)
             self._concrete(where, had[0], has[0])
             return
-        changes = {
-            (i, k): self._signature_changes("", old, new)
-            for i, old in enumerate(had)
-            for k, new in enumerate(has)
-        }
-        partners = _partners(changes, len(had), len(has))
-        for i, old in enumerate(had):
+        partners = _partners(old, new)
+        for i, variant in enumerate(had):
             at = f"{where}, variant {i}"
-            if i not in partners:
-                texts = brief(old.signature), ""
-                self._add("signatures", at, "removed", texts, is_breaking=is_seen)
-                continue
-            self._signature(at, old, has[partners[i]], is_seen=is_seen)
-            self._concrete(at, old, has[partners[i]])
-        for k, new in enumerate(has):
-            if k not in partners.values():
-                self._add(
-                    "signatures", f"{where}, variant {k}", "added", ("", brief(new.signature))
-                )
-
-    def _signature(
-        self, where: str, before: ConcreteFunction, after: ConcreteFunction, *, is_seen: bool
-    ) -> None:
-        for change in self._signature_changes(where, before, after):
-            if is_seen or not change.is_breaking:
-                self.changes.append(change)
+            if i in partners:
+                self._signature(at, old[i], new[partners[i]], is_seen=is_seen)
+                self._concrete(at, variant, has[partners[i]])
             else:
-                self._add(
-                    change.section,
-                    change.where,
-                    change.kind,
-                    (change.before, change.after),
-                    reason="private",
-                )
+                texts = brief(variant.signature), ""
+                self._add("signatures", at, "removed", texts, is_breaking=is_seen)
+        for k, variant in enumerate(has):
+            if k not in partners.values():
+                texts = "", brief(variant.signature)
+                self._add("signatures", f"{where}, variant {k}", "added", texts)
 
-    def _signature_changes(
-        self, where: str, before: ConcreteFunction, after: ConcreteFunction
-    ) -> list[Change]:
-        return signature_changes(
-            seen.interface(self.before, before), seen.interface(self.after, after), where
-        )
+    def _signature(self, where: str, before: Interface, after: Interface, *, is_seen: bool) -> None:
+        for change in signature_changes(before, after, where):
+            is_private = change.is_breaking and not is_seen
+            self.changes.append(
+                replace(change, is_breaking=False, reason="private") if is_private else change
+            )
 
     def _concrete(self, where: str, before: ConcreteFunction, after: ConcreteFunction) -> None:
         """Compares everything but the signature."""
@@ -234,32 +219,32 @@ class FunctionsDifference:
         )
 
 
-def _partners(
-    changes: Mapping[tuple[int, int], list[Change]], count: int, other_count: int
-) -> dict[int, int]:
+def _partners(before: Sequence[Interface], after: Sequence[Interface]) -> dict[int, int]:
     """Returns which variant takes the calls of which: the same, else a wider, else the same place.
 
     One variant after may take the calls of several before.
     """
+    changes = {
+        (i, k): signature_changes(old, new, "")
+        for i, old in enumerate(before)
+        for k, new in enumerate(after)
+    }
     partners: dict[int, int] = {}
-    left = set(range(other_count))
-    for i in range(count):
+    left = list(range(len(after)))
+    for i in range(len(before)):
         same = [k for k in left if not changes[i, k]]
         if same:
             partners[i] = i if i in same else same[0]
-            left.discard(partners[i])
-    for i in range(count):
+            left.remove(partners[i])
+    for i in range(len(before)):
         if i not in partners:
             fitting = [
-                k for k in range(other_count) if not any(c.is_breaking for c in changes[i, k])
+                k for k in range(len(after)) if not any(c.is_breaking for c in changes[i, k])
             ]
             if fitting:
                 partners[i] = next((k for k in fitting if k in left), fitting[0])
-    left -= set(partners.values())
-    for i in range(count):
-        if i not in partners and i in left:
-            partners[i] = i
-    return partners
+    left = [k for k in left if k not in partners.values()]
+    return partners | {i: i for i in range(len(before)) if i not in partners and i in left}
 
 
 def _counts(

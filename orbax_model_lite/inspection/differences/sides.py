@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import final
 
 from orbax_model_lite.core.bundle import Bundle
@@ -71,10 +72,11 @@ class Side:
 
     def recorded_files(self, path: str) -> Mapping[str, FileDigest] | None:
         """Returns the recorded digests of a file ("") or of the files in a folder; None if none."""
-        inside = f"{path.rstrip('/')}/"
+        plain = PurePosixPath(path).as_posix()
+        inside = f"{plain}/"
         found = {}
         for name, digest in (self.bundle.digests or {}).items():
-            if name == path:
+            if name == plain:
                 found[""] = digest
             elif name.startswith(inside):
                 found[name.removeprefix(inside)] = digest

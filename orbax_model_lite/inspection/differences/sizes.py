@@ -21,6 +21,7 @@ _MOST_CHARACTERS: Final = 2000
 _MOST_TERMS: Final = 200
 _MOST_BITS: Final = 256
 _MOST_EXPONENT: Final = 16
+_MOST_ROUNDS: Final = 8
 _RELATION: Final = re.compile(r"(>=|<=|==)")
 # Marks a name that has no value yet, so that it is not taken for one of the other bundle's.
 _OPEN: Final = "\0"
@@ -114,11 +115,15 @@ def bindings(pairs: Sequence[tuple[Size, int | str | None]]) -> dict[str, Size]:
         if dim.isidentifier():
             found.setdefault(dim, size)
     rest = [(size, dim) for size, dim in texts if not dim.isidentifier()]
-    while True:
-        solved = next(filter(None, (_solution(size, dim, found) for size, dim in rest)), None)
-        if solved is None:
-            return found
-        found[solved[0]] = solved[1]
+    for _ in range(_MOST_ROUNDS):
+        known = len(found)
+        for size, dim in rest:
+            solved = _solution(size, dim, found)
+            if solved is not None:
+                found[solved[0]] = solved[1]
+        if len(found) == known:
+            break
+    return found
 
 
 def _solution(size: Size, dim: str, known: Mapping[str, Size]) -> tuple[str, Size] | None:
