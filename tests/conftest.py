@@ -79,9 +79,13 @@ def fresh_python() -> FreshPython:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """Returns Debian's Chromium, driven by Playwright; a process can have only one Playwright."""
+    """Returns Debian's Chromium, driven by Playwright.
+
+    Not for the whole session: as long as it lives, nothing else in this process can run a loop of
+    asyncio, which reading a checkpoint does, and no second Playwright can be started.
+    """
     from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium")
