@@ -130,5 +130,5 @@ def pairs(values: Mapping[str, str]) -> list[gb.KeyValue]:
 
 
 def group_path(namespace: Iterable[str]) -> str:
-    """Returns groups in Model Explorer's form; a slash in a name would make two of one."""
-    return "/".join(part.replace("/", "∕") for part in namespace)  # noqa: RUF001
+    """Returns groups in Model Explorer's form, in which slashes and semicolons divide."""
+    return "/".join(part.replace("/", "∕").replace(";", ",") for part in namespace)  # noqa: RUF001

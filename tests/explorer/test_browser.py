@@ -51,6 +51,15 @@ class Visit:
         found = self.page.get_by_text(text, exact=True).filter(visible=True)
         expect(found.first).to_be_visible(timeout=PATIENCE_MS)
 
+    def see_drawing(self, file: Path) -> None:
+        """Waits until something is drawn, and leaves a picture of it."""
+        for _ in range(100):
+            self.page.wait_for_timeout(300)
+            self.page.screenshot(path=file)
+            if colours_of_the_graph(file) > 10:
+                return
+        raise AssertionError(f"nothing is drawn; see {file}")
+
     def choose(self, shown: str, wanted: str) -> None:
         """Chooses another graph in the list."""
         self.page.get_by_text(shown, exact=True).first.click()
@@ -83,9 +92,7 @@ def test_the_pipeline_is_shown_and_no_request_leaves_this_machine(visit, server,
     visit.see("pipeline serving_default")
     expect(page.get_by_text("Processing graph")).to_be_hidden(timeout=PATIENCE_MS)
     visit.see("words.obm")
-    page.wait_for_timeout(1500)
-    page.screenshot(path=tmp_path / "pipeline.png")
-    assert colours_of_the_graph(tmp_path / "pipeline.png") > 10
+    visit.see_drawing(tmp_path / "pipeline.png")
     assert visit.hosts == {urllib.parse.urlsplit(server.address).netloc}
     assert visit.complaints == []
 
@@ -98,12 +105,9 @@ def test_the_list_has_the_pipeline_and_its_functions(visit):
 
 def test_a_function_is_shown_with_its_named_ends_and_operations(visit, server, tmp_path):
     visit.choose("pipeline serving_default", "function serving_default")
-    page = visit.page
     visit.see("StableHLO")
     visit.find("weight kernel", "weight kernel")
     visit.see("float32 [4, 3]")
-    page.wait_for_timeout(1500)
-    page.screenshot(path=tmp_path / "function.png")
-    assert colours_of_the_graph(tmp_path / "function.png") > 10
+    visit.see_drawing(tmp_path / "function.png")
     assert visit.hosts == {urllib.parse.urlsplit(server.address).netloc}
     assert visit.complaints == []
