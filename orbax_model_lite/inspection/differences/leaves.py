@@ -120,6 +120,15 @@ class Translation:
                 return problem
         return ""
 
+    def input_note(self, pair: LeafPair) -> str:
+        """Returns how an input that takes all that it took differs: "wider", where it is plain."""
+        old, new = pair.before, pair.after
+        if not isinstance(old, Spec) or not isinstance(new, Spec) or new.shape is None:
+            return "wider"
+        dims = zip(old.shape or (), new.shape, strict=False)
+        is_wider = any(was is not None and type(was) is not type(dim) for was, dim in dims)
+        return "wider" if is_wider else "takes no less"
+
     def output_problem(self, pair: LeafPair) -> str:
         """Returns why an output is not what it was; "" if it is."""
         old, new = pair.before, pair.after

@@ -229,8 +229,9 @@ class _Comparison:
         texts = str(pair.before), str(pair.after)
         if problem or texts[0] != texts[1]:
             is_input = what.startswith("input")
-            reason = problem or ("takes no less" if is_input else "follows its inputs")
-            self._add(what, "changed", texts, is_breaking=bool(problem), reason=reason)
+            note = translation.input_note(pair) if is_input else "follows its inputs"
+            is_breaking = bool(problem)
+            self._add(what, "changed", texts, is_breaking=is_breaking, reason=problem or note)
 
     def _constraints(
         self, before: Sequence[str], after: Sequence[str], translation: Translation
