@@ -88,6 +88,14 @@ def test_the_findings_shown_are_those_given(usual):
     assert ">1 error</span>" in page
 
 
+def test_errors_come_before_all_else_and_lighter_findings_do_not(usual):
+    for severity, is_first in (("error", True), ("warning", False)):
+        page = page_html(usual, report=Report((Finding(severity, "file 'x'", "is odd"),)))
+        order = re.findall(r'<section id="(\w+)"', page)
+        assert (order[0] == "findings") is is_first
+        assert len(order) == 7
+
+
 def test_a_changed_file_is_a_finding_without_being_asked_for(tmp_path):
     path = bundles.usual(tmp_path / "m")
     with (path / "net.shlo").open("ab") as file:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import secrets
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -26,15 +27,6 @@ from orbax_model_lite.inspection.page.pipelines import pipelines
 from orbax_model_lite.inspection.wording import size_text
 
 _PACKAGE: Final = "orbax_model_lite.inspection.page"  # with the style and the script
-_SECTIONS: Final = {
-    "pipelines": "Pipelines",
-    "functions": "Functions",
-    "weights": "Weights",
-    "examples": "Examples",
-    "findings": "Findings",
-    "origin": "Origin",
-    "files": "Files",
-}
 
 
 def page_html(bundle: Bundle, *, report: Report | None = None) -> str:
@@ -53,15 +45,17 @@ def page_html(bundle: Bundle, *, report: Report | None = None) -> str:
     found = describe(bundle)
     report = inspected(bundle) if report is None else report
     places = Places(functions=functions.anchors(found), weights=weights.anchors(found))
-    sections = [
-        pipelines(bundle, found, places),
-        functions.functions(bundle, found),
-        weights.weights(bundle, found),
-        examples(bundle, found),
-        findings(report),
-        origin(found),
-        files(bundle, found),
-    ]
+    sections = {
+        "pipelines": pipelines(bundle, found, places),
+        "functions": functions.functions(bundle, found),
+        "weights": weights.weights(bundle, found),
+        "examples": examples(bundle, found),
+        "findings": findings(report),
+        "origin": origin(found),
+        "files": files(bundle, found),
+    }
+    if report.has_errors:
+        sections = {"findings": sections["findings"]} | sections
     title = found.metadata.get("name") or bundle.path.resolve().name
     style, script = _asset("page.css"), _asset("page.js")
     body = element(
@@ -71,7 +65,7 @@ def page_html(bundle: Bundle, *, report: Report | None = None) -> str:
         element(
             "div",
             _contents(sections),
-            element("main", _problems(found), sections, id="content", tabindex="-1"),
+            element("main", _problems(found), sections.values(), id="content", tabindex="-1"),
             class_="columns",
         ),
         element("script", script),
@@ -173,10 +167,10 @@ def _label(text: str) -> Html:
     return element("span", text, class_="role")
 
 
-def _contents(sections: list[Html]) -> Html:
+def _contents(sections: Mapping[str, Html]) -> Html:
     links = [
-        element("li", element("a", title, href=f"#{name}"))
-        for (name, title), content in zip(_SECTIONS.items(), sections, strict=True)
+        element("li", element("a", name.capitalize(), href=f"#{name}"))
+        for name, content in sections.items()
         if content
     ]
     return element("nav", element("ul", links), class_="contents", aria_label="sections")
