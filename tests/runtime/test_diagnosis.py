@@ -89,6 +89,7 @@ def test_a_bundle_for_another_platform_does_not_run_here(tmp_path):
     assert found["platform"].verdict == "problem"
     assert found["platform"].found == "cpu here; serving_default made for cuda only"
     assert "platforms=('cpu', ...)" in found["platform"].advice
+    assert 'pip install "jax[cuda13]"' in found["platform"].advice
     assert found["programs"].verdict == "unknown"
 
 

@@ -46,6 +46,11 @@ class Device:
     memory_bytes: int | None = None
     memory_in_use_bytes: int | None = None
 
+    def __post_init__(self) -> None:
+        """Checks what came from a process that programs may meddle with."""
+        _require(str, self.kind)
+        _require(int | None, self.memory_bytes, self.memory_in_use_bytes)
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,11 @@ class Jax:
     stablehlo_version: str
     peak_bytes: int = 0
 
+    def __post_init__(self) -> None:
+        """Checks what came from a process that programs may meddle with."""
+        _require(str, self.version, self.platform, self.stablehlo_version)
+        _require(int, *self.conventions, self.peak_bytes)
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +93,11 @@ class TensorFlow:
     problem: str = ""
     refused: str = ""
     peak_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks what came from a process that programs may meddle with."""
+        _require(str, self.problem, self.refused)
+        _require(int, self.peak_bytes)
 
 
 @final
@@ -101,12 +116,11 @@ class Estimate:
 
     def __post_init__(self) -> None:
         """Checks what came from a process that programs may meddle with."""
-        sizes = dict(self.sizes)
         numbers = [getattr(self, f.name) for f in fields(self) if f.name != "sizes"]
-        if not all(isinstance(number, int) and number >= 0 for number in numbers):
-            raise ValueError(f"estimate: expected whole numbers; found {self!r}")
-        if not all(isinstance(k, str) and isinstance(v, int) for k, v in sizes.items()):
-            raise ValueError(f"estimate: expected sizes by name; found {sizes!r}")
+        _require(int, *numbers, *dict(self.sizes).values())
+        _require(str, *dict(self.sizes))
+        if min(numbers) < 0:
+            raise ValueError(f"estimate: expected no negative numbers; found {self!r}")
 
 
 @final
@@ -133,12 +147,17 @@ class Judged:
     def __post_init__(self) -> None:
         """Checks what came from a process that programs may meddle with."""
         texts = (self.stablehlo_version, self.refused, self.problem, self.weights_problem)
-        if not all(isinstance(text, str) for text in (*texts, *dict(self.custom_calls))):
-            raise ValueError(f"program: expected texts; found {self!r}")
+        _require(str, *texts, *dict(self.custom_calls))
 
 
 Judgement: TypeAlias = Mapping[str, Judged | Silence]
 """By the `where` of a program."""
+
+
+def _require(kind: Any, *found: object) -> None:
+    for value in found:
+        if not isinstance(value, kind):
+            raise TypeError(f"answer: expected {kind}; found {value!r}")
 
 
 def unanswered(name: str, silence: Silence) -> Check:

@@ -21,7 +21,7 @@ from orbax_model_lite.core.references import concrete_functions
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, TupleValue
-from orbax_model_lite.errors import unknown_name
+from orbax_model_lite.errors import ObmError, unknown_name
 from orbax_model_lite.orchestration import Orchestration
 from orbax_model_lite.runtime.loading import read_orchestration
 
@@ -203,7 +203,10 @@ def _written_with(bundle: Bundle) -> Mapping[str, str]:
     data = bundle.supplementals.get(layout.KEY_METADATA)
     if data is None:
         return {}
-    return Metadata.from_payload(bundle.read_bytes(data)).framework_versions
+    try:
+        return Metadata.from_payload(bundle.read_bytes(data)).framework_versions
+    except ObmError:
+        return {}  # A load does not read it.
 
 
 def _axes(bundle: Bundle, function: ShloFunction, where: str) -> tuple[tuple[str, int], ...]:
