@@ -96,6 +96,14 @@ def test_errors_come_before_all_else_and_lighter_findings_do_not(usual):
         assert len(order) == 7
 
 
+def test_weights_that_cannot_be_read_have_no_size(tmp_path):
+    path = bundles.usual(tmp_path / "m")
+    (path / "weights.safetensors").write_bytes(b"\xff" * 16)
+    page = page_html(core.read(path))
+    assert "weights</span><strong>?</strong>" in page
+    assert 'params</a>, <span class="number">?</span>' in page
+
+
 def test_a_changed_file_is_a_finding_without_being_asked_for(tmp_path):
     path = bundles.usual(tmp_path / "m")
     with (path / "net.shlo").open("ab") as file:

@@ -146,7 +146,8 @@ def _header(title: str, found: Description, report: Report) -> Html:
 
 def _tiles(found: Description, report: Report) -> list[Content]:
     platforms = sorted({p for f in found.functions for p in f.platforms})
-    held = sum(w.size_bytes or w.disk_bytes for w in found.weights)
+    sizes = [weights.held_bytes(w) for w in found.weights]
+    held = sum(size or 0 for size in sizes) if any(sizes) else None
     needs = [[code(name), " "] for name in found.needs_tensorflow[:3]]
     if len(found.needs_tensorflow) > 3:
         needs.append([f"and {len(found.needs_tensorflow) - 3:,} more"])

@@ -16,6 +16,7 @@ from orbax_model_lite.inspection.description import (
 )
 from orbax_model_lite.inspection.page.markup import Content, Html, element
 from orbax_model_lite.inspection.page.parts import Places, badge, breakable, section, shape
+from orbax_model_lite.inspection.page.weights import held_bytes
 from orbax_model_lite.inspection.signatures import SignatureLine, signature_lines
 from orbax_model_lite.inspection.wording import size_text
 
@@ -66,7 +67,7 @@ def _stage(found: Description, stage: StageDescription, places: Places) -> Html:
         kind_badge(stage.kind),
     ]
     if stage.weights is not None:
-        sizes = {w.name: w.size_bytes or w.disk_bytes for w in found.weights}
+        sizes = {w.name: held_bytes(w) for w in found.weights}
         name = breakable(stage.weights)
         anchor = places.weights.get(stage.weights)
         held = element("a", name, href=f"#{anchor}") if anchor else name

@@ -44,6 +44,11 @@ def anchors(found: Description) -> dict[str, str]:
     return {w.name: f"weights-{i}" for i, w in enumerate(found.weights[:_MOST_SETS])}
 
 
+def held_bytes(about: WeightsDescription) -> int | None:
+    """Returns the size of all arrays, or of their files if only those are known; None if damaged."""
+    return None if about.problem else about.size_bytes or about.disk_bytes
+
+
 def _card(bundle: Bundle, about: WeightsDescription, number: int) -> Html:
     arrays, problem = _arrays(bundle, about)
     elements = sum(math.prod(a.shape) for a in arrays if a.shape is not None)
