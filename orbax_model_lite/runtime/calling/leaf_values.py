@@ -23,6 +23,7 @@ REAL: Final = "real"
 IMAG: Final = "imag"
 
 _SPECIAL: Final = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
+_MOST_DIMENSIONS: Final = 64  # NumPy's own limit
 _INTO: Final = {"b": "b", "i": "iufc", "u": "iufc", "f": "fc", "c": "c"}
 
 
@@ -68,6 +69,13 @@ def from_json(spec: Spec, value: Any, where: str) -> np.ndarray:
     Raises:
       SignatureMismatchError: If it is ragged, of another kind, or out of the range of the type.
     """
+    try:
+        return _from_json(spec, value, where)
+    except RecursionError as e:
+        raise _other(spec, "lists too deep", where) from e
+
+
+def _from_json(spec: Spec, value: Any, where: str) -> np.ndarray:
     if spec.dtype is DType.STRING:
         return _strings(spec, value, where)
     is_complex = spec.dtype.value.startswith("complex")
@@ -158,10 +166,9 @@ def _strings(spec: Spec, value: Any, where: str) -> np.ndarray:
         leaves.append(_text(spec, node, where))
         return ()
 
-    try:
-        shape = shape_of(value)
-    except RecursionError as e:
-        raise _other(spec, "lists too deep", where) from e
+    shape = shape_of(value)
+    if len(shape) > _MOST_DIMENSIONS:
+        raise _other(spec, "lists too deep", where)
     made = np.empty(len(leaves), object)
     made[:] = leaves
     return made.reshape(shape)

@@ -162,6 +162,16 @@ def test_json_that_does_not_fit_is_refused(into, value, found):
     assert found in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32", "bool", "string", "complex64"])
+@pytest.mark.parametrize("depth", [70, 500, 900])
+def test_lists_within_lists_without_end_are_refused(dtype, depth):
+    value: object = "a" if dtype == "string" else 1
+    for _ in range(depth):
+        value = [value]
+    with pytest.raises(SignatureMismatchError):
+        from_json(spec(dtype), value, WHERE)
+
+
 def test_strings_of_json_are_text_or_base64():
     value = ["ä", {"base64": base64.b64encode(b"\xff\0").decode()}]
     made = from_json(spec("string"), value, WHERE)
