@@ -45,7 +45,7 @@ def anchors(found: Description) -> dict[str, str]:
 
 
 def held_bytes(about: WeightsDescription) -> int | None:
-    """Returns the size of all arrays, or of their files if only those are known; None if damaged."""
+    """Returns the size of all arrays, or of their files if no header tells; None if damaged."""
     return None if about.problem else about.size_bytes or about.disk_bytes
 
 
