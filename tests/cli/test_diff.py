@@ -163,6 +163,13 @@ def test_values_that_are_not_compared_are_told(obm, compatible):
     assert "weights params: 1 of the same type and size, in files that differ" in out
 
 
+def test_without_digests_and_values_the_verdict_leaves_values_aside(obm, compatible):
+    for path in compatible:
+        (path / layout.INTEGRITY_FILE).unlink()
+    said = obm("diff", *compatible, "--no-values")
+    assert said.out == "c1.obm -> c2.obm: no difference, values of weights aside\n"
+
+
 def test_another_reason_to_fail_is_misuse(obm, pair):
     assert obm("diff", *pair, "--fail-on", "some").code == 2
 

@@ -40,7 +40,9 @@ def write_difference(console: Console, found: Difference) -> None:
 
 def _verdict(console: Console, found: Difference) -> str:
     if found.is_empty:
-        return console.styled("no difference", "green")
+        is_untold = any(w.unread_count and w.has_other_files is None for w in found.weights)
+        aside = ", values of weights aside" if is_untold else ""
+        return console.styled("no difference", "green") + aside
     unsure = ", something could not be compared" if found.is_inconclusive else ""
     if found.is_damaged:
         unsure = ", " + console.styled("damaged weights", "red")
