@@ -10,17 +10,18 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path, map_leaves
+from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.errors import ObmError, UnsupportedError
+from orbax_model_lite.errors import ObmError
 from orbax_model_lite.inspection.description import WeightsDescription
+from orbax_model_lite.jax2obm.weights.headers import stored_tree
 
 _FORMATS = {
     layout.MIME_ORBAX_CHECKPOINT: "Orbax checkpoint",
@@ -101,22 +102,7 @@ def list_weights(bundle: Bundle, name: str, value: ExternalValue) -> list[Listed
     """
     where = f"weights {name!r}"
     path = bundle.resolve(value.data, where=where)
-    match _mime_type(value):
-        case layout.MIME_SAFETENSORS:
-            tree = _safetensors_tree(path, where)
-        case layout.MIME_ORBAX_CHECKPOINT:
-            from orbax_model_lite.jax2obm.checkpoint.folder import locate, read_folder
-
-            folder = read_folder(locate(path))
-            tree = folder.tree
-            if not (folder.is_ours or folder.is_ocdbt):
-                tree = map_leaves(lambda array: _with_header(folder, array), tree)
-        case other:
-            raise UnsupportedError(
-                f"{where}: expected an Orbax checkpoint or a SafeTensors file; found {other!r}; "
-                "list it with the program that wrote it"
-            )
-    return _listed(tree, value.type)
+    return _listed(stored_tree(path, value.data.mime_type, where), value.type)
 
 
 def disk_bytes(path: Path) -> int:
@@ -129,25 +115,6 @@ def disk_bytes(path: Path) -> int:
 
 def _mime_type(value: ExternalValue) -> str:
     return layout.canonical_mime_type(value.data.mime_type)
-
-
-def _with_header(folder: Any, array: Any) -> Any:
-    from orbax_model_lite.inspection.zarr_headers import recorded_spec
-
-    return replace(array, spec=recorded_spec(folder, array))
-
-
-def _safetensors_tree(path: Path, where: str) -> Tree:
-    from orbax_model_lite.core.storage import storage_errors
-    from orbax_model_lite.jax2obm.weights.safetensors_header import read_header
-
-    with storage_errors("reading", path), path.open("rb") as file:
-
-        def read(begin: int, end: int) -> bytes:
-            file.seek(begin)
-            return file.read(end - begin)
-
-        return read_header(read, path.stat().st_size, where).tree
 
 
 def _listed(tree: Tree, recorded: Tree) -> list[ListedArray]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.storage import storage_errors
-from orbax_model_lite.core.tree import Tree
+from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.errors import UnsupportedError
 
 
@@ -30,14 +31,23 @@ def stored_tree(path: Path, mime_type: str | None, where: str) -> Tree:
         case layout.MIME_SAFETENSORS:
             return _safetensors(path, where)
         case layout.MIME_ORBAX_CHECKPOINT:
-            from orbax_model_lite.jax2obm.checkpoint.folder import locate, read_folder
-
-            return read_folder(locate(path)).tree
+            return _checkpoint(path)
         case other:
             raise UnsupportedError(
                 f"{where}: expected an Orbax checkpoint or a SafeTensors file; found {other!r}; "
                 "list it with the program that wrote it"
             )
+
+
+def _checkpoint(path: Path) -> Tree:
+    from orbax_model_lite.jax2obm.checkpoint.folder import locate, read_folder
+
+    folder = read_folder(locate(path))
+    if folder.is_ours or folder.is_ocdbt:
+        return folder.tree
+    from orbax_model_lite.jax2obm.checkpoint.zarr_headers import recorded_spec
+
+    return map_leaves(lambda array: replace(array, spec=recorded_spec(folder, array)), folder.tree)
 
 
 def _safetensors(path: Path, where: str) -> Tree:
