@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
 from orbax_model_lite._proto import bundle_info_pb2, sharding_pb2
-from orbax_model_lite.core import layout, records
+from orbax_model_lite.core import records
 from orbax_model_lite.core.data import Data
-from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
+from orbax_model_lite.core.function import ConcreteFunction
+from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.core.signature import Signature, brief
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, children, leaves
@@ -138,15 +139,7 @@ def _sharding(raw: bytes | None) -> str:
 def _placements(
     function: ConcreteFunction, read: ReadBytes
 ) -> tuple[dict[int, str], dict[int, str]]:
-    found = (
-        function.supplementals.get(layout.KEY_JAX_TREES)
-        if isinstance(function, ShloFunction)
-        else None
-    )
-    if found is None:
-        return {}, {}
-    where = f"supplemental {layout.KEY_JAX_TREES!r}"
-    trees = records.parsed(bundle_info_pb2.JaxTrees(), read(found.data), where)
+    trees = jax_trees_record(function, read)
     return dict(_named(trees.inputs)), dict(_named(trees.outputs))
 
 

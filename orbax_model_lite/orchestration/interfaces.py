@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from orbax_model_lite._proto import bundle_info_pb2, tf_handle_pb2
+from orbax_model_lite._proto import tf_handle_pb2
 from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import (
@@ -13,6 +13,7 @@ from orbax_model_lite.core.function import (
     PolymorphicFunction,
     ShloFunction,
 )
+from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.core.tree import flatten_with_path
 from orbax_model_lite.core.value import Object
 from orbax_model_lite.errors import InvalidModelError, unknown_name
@@ -72,11 +73,7 @@ def parameter_names(function: ConcreteFunction, read: ReadBytes) -> tuple[str | 
       InvalidBundleError: If the record that has them does not parse.
     """
     if isinstance(function, ShloFunction):
-        supplemental = function.supplementals.get(layout.KEY_JAX_TREES)
-        if supplemental is None:
-            return ()
-        trees = records.parsed(bundle_info_pb2.JaxTrees(), read(supplemental.data), _NAMES)
-        return tuple(name or None for name in trees.argument_names)
+        return tuple(name or None for name in jax_trees_record(function, read).argument_names)
     handle = _tf_handle(function, read)
     return () if handle is None else _by_argument(tuple(handle.input_names), function)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orbax_model_lite._proto import bundle_info_pb2
-from orbax_model_lite.core import layout, records
+from orbax_model_lite.core import layout
 from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
+from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.core.module_facts import ModuleFacts
 from orbax_model_lite.inspection.differences.sides import Side
 from orbax_model_lite.inspection.differences.signatures import Interface
@@ -23,19 +23,10 @@ def interface(side: Side, function: ConcreteFunction) -> Interface:
             function.signature,
             names=parameter_names(function, side.bundle.read_bytes),
             optional=optional_inputs(function, side.bundle.read_bytes),
-            constraints=_constraints(side, function),
+            constraints=tuple(
+                jax_trees_record(function, side.bundle.read_bytes).symbolic_constraints
+            ),
         )
-
-
-def _constraints(side: Side, function: ConcreteFunction) -> tuple[str, ...]:
-    if not isinstance(function, ShloFunction):
-        return ()
-    found = function.supplementals.get(layout.KEY_JAX_TREES)
-    if found is None:
-        return ()
-    where = f"supplemental {layout.KEY_JAX_TREES!r}"
-    raw = side.bundle.read_bytes(found.data)
-    return tuple(records.parsed(bundle_info_pb2.JaxTrees(), raw, where).symbolic_constraints)
 
 
 def recorded_facts(side: Side, function: ShloFunction) -> ModuleFacts | None:

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
-from orbax_model_lite._proto import bundle_info_pb2
-from orbax_model_lite.core import layout, records
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import (
     ConcreteFunction,
     PolymorphicFunction,
-    ShloFunction,
     Visibility,
 )
+from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.core.signature import format_tree
 from orbax_model_lite.core.tree import (
     Path,
@@ -255,19 +253,8 @@ def _form(bundle: Bundle, stage: Stage, function: ConcreteFunction) -> Form:
         kwargs={name: _without_pairs(tree) for name, tree in interface.kwargs.items()},
         names=interface.parameter_names,
         optional=interface.optional,
-        constraints=_constraints(bundle, function),
+        constraints=tuple(jax_trees_record(function, bundle.read_bytes).symbolic_constraints),
     )
-
-
-def _constraints(bundle: Bundle, function: ConcreteFunction) -> tuple[str, ...]:
-    if not isinstance(function, ShloFunction):
-        return ()
-    found = function.supplementals.get(layout.KEY_JAX_TREES)
-    if found is None:
-        return ()
-    where = f"supplemental {layout.KEY_JAX_TREES!r}"
-    proto = records.parsed(bundle_info_pb2.JaxTrees(), bundle.read_bytes(found.data), where)
-    return tuple(proto.symbolic_constraints)
 
 
 def _without_pairs(tree: Tree) -> Tree:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import final
 
-from orbax_model_lite._proto import bundle_info_pb2
-from orbax_model_lite.core import layout, records
+from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import (
     ConcreteFunction,
@@ -15,6 +14,7 @@ from orbax_model_lite.core.function import (
     ShloFunction,
     Visibility,
 )
+from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.core.metadata import Metadata
 from orbax_model_lite.core.module_facts import ModuleFacts
 from orbax_model_lite.core.references import concrete_functions
@@ -210,9 +210,5 @@ def _written_with(bundle: Bundle) -> Mapping[str, str]:
 
 
 def _axes(bundle: Bundle, function: ShloFunction, where: str) -> tuple[tuple[str, int], ...]:
-    found = function.supplementals.get(layout.KEY_JAX_TREES)
-    if found is None:
-        return ()
-    place = f"{where}: supplemental {layout.KEY_JAX_TREES!r}"
-    trees = records.parsed(bundle_info_pb2.JaxTrees(), bundle.read_bytes(found.data), place)
+    trees = jax_trees_record(function, bundle.read_bytes, where)
     return tuple((axis.name, axis.size) for axis in trees.mesh_axes)
