@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from model_explorer import graph_builder as gb
@@ -43,6 +44,7 @@ def bundle_graphs(
     *,
     most_values: int = 16,
     limits: isolation.Isolation | None = None,
+    ended: Event | None = None,
 ) -> list[gb.Graph]:
     """Returns the graphs of a bundle, pipelines first.
 
@@ -53,6 +55,7 @@ def bundle_graphs(
       path: The bundle's folder.
       most_values: Elements of a constant that are written out.
       limits: Of the child process.
+      ended: Ends the child process when it is set.
 
     Raises:
       InvalidBundleError: If it is no bundle, its manifest is damaged, or a module ended the child.
@@ -60,14 +63,18 @@ def bundle_graphs(
       StorageError: If the file system refuses.
       MissingDependencyError: If JAX, which draws StableHLO, is not installed.
     """
-    return _Collector(read(path), most_values, limits).graphs()
+    return _Collector(read(path), most_values, limits, ended).graphs()
 
 
 class _Collector:
     """One walk through a bundle."""
 
     def __init__(
-        self, bundle: Bundle, most_values: int, limits: isolation.Isolation | None
+        self,
+        bundle: Bundle,
+        most_values: int,
+        limits: isolation.Isolation | None,
+        ended: Event | None,
     ) -> None:
         self._bundle = bundle
         self._description = describe(bundle)
@@ -83,7 +90,7 @@ class _Collector:
         self._modules: Mapping[str, tuple[DrawnFunction, ...] | str] = {}
         if any(isinstance(function, ShloFunction) for _, _, function in self._concrete()):
             self._modules = isolation.module_graphs(
-                bundle, most_values=most_values, isolation=limits
+                bundle, most_values=most_values, isolation=limits, ended=ended
             )
 
     def graphs(self) -> list[gb.Graph]:

@@ -15,6 +15,9 @@ from typing import Any, Final
 
 import flask
 
+ENDED: Final = "ended"
+"""What a request knows the event by that ends its drawing."""
+
 _COMMAND: Final = "/apipost/v1/send_command"
 _VERSION: Final = "/api/v1/check_new_version"
 _ALLOWED: Final = frozenset(
@@ -55,7 +58,7 @@ class Guard:
         self._command = {"cmdId": "convert", "extensionId": adapter, "modelPath": model}
         self._changed = threading.Condition()
         self._busy = 0
-        self._is_closed = False
+        self._ended = threading.Event()
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
@@ -68,9 +71,9 @@ class Guard:
             yield
 
     def close(self) -> None:
-        """Refuses every further request, and waits for the graphs that are being drawn."""
+        """Refuses every further request, and ends what is being drawn."""
         with self._changed:
-            self._is_closed = True
+            self._ended.set()
             self._changed.wait_for(lambda: self._busy == 0)
 
     def _begin(self, sender: flask.Flask, **_: Any) -> None:
@@ -82,10 +85,10 @@ class Guard:
         if request.path == "/" and not request.args:
             flask.abort(flask.redirect(self._page))
         with self._changed:
-            if self._is_closed:
+            if self._ended.is_set():
                 flask.abort(503)
             if request.path == _COMMAND:
-                flask.g.is_drawing = True
+                setattr(flask.g, ENDED, self._ended)
                 self._busy += 1
 
     def _is_allowed(self, request: flask.Request) -> bool:
@@ -108,7 +111,7 @@ class Guard:
             response.set_data(_FROM_ELSEWHERE.sub(b"", response.get_data()))
 
     def _end(self, sender: flask.Flask, **_: Any) -> None:
-        if flask.g.pop("is_drawing", False):
+        if flask.g.pop(ENDED, None):
             with self._changed:
                 self._busy -= 1
                 self._changed.notify_all()

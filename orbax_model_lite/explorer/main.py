@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import flask
 from model_explorer import Adapter, AdapterMetadata, ModelExplorerGraphs
 from model_explorer.graph_builder import GraphCollection
 
 from orbax_model_lite.explorer.bundles import bundle_graphs
+from orbax_model_lite.explorer.guard import ENDED
 
 ADAPTER_ID: Final = "orbax_model_lite"
 
@@ -36,7 +38,12 @@ class BundleAdapter(Adapter):
         path = Path(model_path)
         most_values = int(settings.get("const_element_count_limit", 16))
         is_folder = path.is_dir()
-        graphs = bundle_graphs(path if is_folder else path.parent, most_values=most_values)
+        graphs = bundle_graphs(
+            path if is_folder else path.parent,
+            most_values=most_values,
+            # Of the guard, where there is one.
+            ended=flask.g.get(ENDED) if flask.has_app_context() else None,
+        )
         # The front end writes the name of the file, and the label behind it.
         label = "" if is_folder else path.parent.name
         found = GraphCollection(label=label, graphs=graphs, graphSorting="name_desc")

@@ -41,7 +41,7 @@ def serve(
     """Shows a bundle in Model Explorer until Ctrl-C.
 
     For a process of its own: the server cannot be stopped without ending its process. After Ctrl-C
-    it refuses all requests, and a graph that is being drawn is waited for.
+    it refuses all requests, and the child process that is drawing is ended.
 
     Args:
       path: The bundle's folder.

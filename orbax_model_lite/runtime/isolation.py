@@ -6,15 +6,18 @@ again (`isolation_child`); it is asked for one thing and answers with one JSON f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Event
 from typing import Any, Final, final
 
 from orbax_model_lite import errors
@@ -118,7 +121,11 @@ def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -
 
 
 def module_graphs(
-    bundle: Bundle, *, most_values: int = 16, isolation: Isolation | None = None
+    bundle: Bundle,
+    *,
+    most_values: int = 16,
+    isolation: Isolation | None = None,
+    ended: Event | None = None,
 ) -> dict[str, tuple[DrawnFunction, ...] | str]:
     """Returns all modules of a bundle as graphs, drawn in one child process with JAX.
 
@@ -126,6 +133,7 @@ def module_graphs(
       bundle: The bundle.
       most_values: Elements of a constant that are written out.
       isolation: Limits of the child.
+      ended: Ends the child when it is set.
 
     Returns:
       By "function 'f', variant 0": what `stablehlo.drawing.draw` gives, or why there is nothing.
@@ -139,7 +147,7 @@ def module_graphs(
         "path": str(bundle.path.absolute()),
         "most_values": most_values,
     }
-    answer = ask(request, isolation or Isolation())
+    answer = ask(request, isolation or Isolation(), ended=ended)
     where = f"bundle {os.fspath(bundle.path)!r}"
     if isinstance(answer, Finding):
         raise InvalidBundleError(f"{where}: {answer.message}")
@@ -153,7 +161,11 @@ def module_graphs(
 
 
 def ask(
-    request: dict[str, Any], isolation: Isolation, *, environment: Mapping[str, str] | None = None
+    request: dict[str, Any],
+    isolation: Isolation,
+    *,
+    environment: Mapping[str, str] | None = None,
+    ended: Event | None = None,
 ) -> Any:
     """Returns the child's answer, a dict, or a finding that says why there is none.
 
@@ -164,6 +176,7 @@ def ask(
       request: "task", one of `isolation_child`, and what that takes; plain JSON.
       isolation: Limits of the child.
       environment: Variables that the child has beyond those of this process.
+      ended: Ends the child when it is set, as if its time were over.
 
     Raises:
       ObmError: What the task raised in the child.
@@ -182,7 +195,7 @@ def ask(
                 start_new_session=True,
             )
             try:
-                code = child.wait(isolation.timeout_s)
+                code = _waited(child, isolation.timeout_s, ended)
             except subprocess.TimeoutExpired:
                 return _finding(
                     "inconclusive",
@@ -201,6 +214,16 @@ def ask(
         except (ValueError, RecursionError):
             return _finding("error", NO_ANSWER)
         return _parsed(answer)
+
+
+def _waited(child: subprocess.Popen[bytes], timeout_s: float, ended: Event | None) -> int:
+    if ended is None:
+        return child.wait(timeout_s)
+    end = time.monotonic() + timeout_s
+    while not ended.is_set() and (left := end - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.wait(min(left, 0.1))
+    raise subprocess.TimeoutExpired(child.args, timeout_s)
 
 
 def _parsed(answer: Any) -> Any:

@@ -14,6 +14,7 @@ from orbax_model_lite.core.references import concrete_functions
 from orbax_model_lite.core.tree import flatten_with_path, format_path
 from orbax_model_lite.errors import InvalidBundleError
 from orbax_model_lite.explorer import bundle_graphs
+from orbax_model_lite.runtime.isolation import Isolation
 from orbax_model_lite.stablehlo.drawing import combiner_of
 from orbax_model_lite.stablehlo.module import functions, operations, parse
 
@@ -259,6 +260,11 @@ def test_a_pipeline_of_a_function_that_is_missing_says_so(bundles, tmp_path):
     (path / "integrity.pb").unlink()
     graphs = bundle_graphs(path)
     assert any("serving_xxxxxxx" in str(graph.groupNodeAttributes) for graph in graphs)
+
+
+def test_a_module_that_outlasts_its_child_process_is_an_error(bundles):
+    with pytest.raises(InvalidBundleError, match=r"expected an end within 0\.001 s"):
+        bundle_graphs(bundles("mlp"), limits=Isolation(timeout_s=0.001))
 
 
 def test_what_is_no_bundle_is_refused(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 import urllib.request
@@ -131,6 +134,26 @@ def test_ctrl_c_ends_it_well_and_leaves_nothing_behind(bundles, tmp_path, monkey
     assert [*tmp_path.glob("obm-*")] == []
     with socket.socket() as other:
         assert other.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_ctrl_c_while_a_graph_is_drawn_leaves_nothing_behind(bundles, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+    def ask() -> None:
+        # Whether the answer is still sent is left open.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            running.convert()
+
+    with viewing(bundles("words")) as running:
+        asking = threading.Thread(target=ask)
+        asking.start()
+        while asking.is_alive() and not [*tmp_path.glob("obm-*")]:
+            time.sleep(0.01)
+    asking.join()
+    assert running.process.returncode == 0
+    assert running.errors == [""]
+    assert [*tmp_path.glob("obm-*")] == []
 
 
 def test_the_port_can_be_chosen(bundles):
