@@ -96,6 +96,7 @@ def test_a_bundle_for_another_platform_does_not_run_here(tmp_path):
 def test_a_platform_that_is_not_here_is_a_problem(linear):
     found = checks(linear, platform="tpu")
     assert found["jax"].verdict == "problem"
+    assert 'pip install "jax[tpu]"' in found["jax"].advice
     assert "--platform" in found["jax"].advice
     assert found["programs"].verdict == "unknown"
 
@@ -248,6 +249,12 @@ def test_weights_that_the_program_does_not_take_are_a_problem(linear):
     found = checks(linear)["weights"]
     assert found.verdict == "problem"
     assert "w is float32 [3, 4], not float32 [4, 3]" in found.found
+
+
+def test_weights_that_no_pipeline_binds_are_compared_with_nothing():
+    found = checks(CORPUS / "checkpoint_weights/model")
+    assert "weights" not in found
+    assert found["weights reader"].verdict == "ok"
 
 
 def test_without_jax_the_rest_is_judged_all_the_same(linear):

@@ -107,3 +107,14 @@ def test_modules_are_compared_with_what_this_jax_reads(
     found = checks(bundle)["modules"]
     assert found.verdict == verdict
     assert f"StableHLO {version}, calling convention 10" in found.found
+
+
+def test_weights_alone_need_their_reader(tmp_path, answers):
+    (tmp_path / "m.obm" / "weights").mkdir(parents=True)
+    (tmp_path / "m.obm" / "weights" / "chunk").write_bytes(b"x")
+    value = core.convert_path_to_value("weights/", "orbax_checkpoint")
+    core.save({"weights": value}, tmp_path / "m.obm")
+    answers({"jax": FACTS, "programs": []})
+    found = checks(tmp_path / "m.obm")
+    assert found["weights reader"].verdict == "problem"
+    assert found["extras"].advice == 'pip install "orbax-model-lite[jax]"'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias, final
 
@@ -17,6 +17,7 @@ from orbax_model_lite.errors import ObmError
 from orbax_model_lite.runtime import isolation as isolating
 from orbax_model_lite.runtime.diagnosis.checks import Check, refusal
 from orbax_model_lite.runtime.diagnosis.needs import Program
+from orbax_model_lite.runtime.diagnosis.requirements import JAX_FOR
 from orbax_model_lite.runtime.isolation import Isolation
 from orbax_model_lite.runtime.trust import Trust
 
@@ -208,10 +209,11 @@ def ask_programs(
     }
     found = _asked(request, isolation, environment)
     if not isinstance(found, Silence):
-        return _jax(found), _judgement(found, programs)
-    if not programs:
-        return found, {}
-    jax, _ = ask_programs(path, [], isolation, trust=trust, sizes={}, environment=environment)
+        return _jax(found, environment), _judgement(found, programs)
+    # No program is there to be limited, and too low a limit says nothing of JAX.
+    roomy = replace(isolation, memory_bytes=max(isolation.memory_bytes, Isolation().memory_bytes))
+    alone = _asked({**request, "functions": []}, roomy, environment)
+    jax = alone if isinstance(alone, Silence) else _jax(alone, environment)
     if len(names) == 1 or found.is_late or isinstance(jax, Silence):
         return jax, {program.where: found for program in programs}
     judged: dict[str, Judged | Silence] = {}
@@ -235,13 +237,14 @@ def _asked_alone(
     return _judgement(found, programs)
 
 
-def _jax(found: Mapping[str, Any]) -> Jax | Silence:
+def _jax(found: Mapping[str, Any], environment: Mapping[str, str]) -> Jax | Silence:
     try:
         facts = dict(found["jax"])
         if "problem" in facts:
+            line = JAX_FOR.get(environment.get("JAX_PLATFORMS", ""), "install it again")
             message = (
-                f"expected a JAX that starts; found {facts['problem']}; install it again, or "
-                "choose another platform (--platform, JAX_PLATFORMS)"
+                f"expected a JAX that starts; found {facts['problem']}; {line}, or choose another "
+                "platform (--platform, JAX_PLATFORMS)"
             )
             return Silence(message=message)
         devices = tuple(Device(**device) for device in facts.pop("devices"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
@@ -24,6 +24,8 @@ from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, 
 from orbax_model_lite.errors import ObmError, unknown_name
 from orbax_model_lite.orchestration import Orchestration
 from orbax_model_lite.runtime.loading import read_orchestration
+
+_WEIGHTS: Final = frozenset({layout.MIME_ORBAX_CHECKPOINT, layout.MIME_SAFETENSORS})
 
 
 @final
@@ -124,7 +126,9 @@ def needs_of(bundle: Bundle, function: str | None = None) -> Needs:
                 tensorflow.append(name)
             elif found.lowering.reason:
                 partly.append(name)
-    values = [bound[name] for name in chosen if bound.get(name)]
+    # Without pipelines, a caller takes values by their names.
+    is_open = function is None and not bound
+    values = list(bundle.values) if is_open else [bound.get(name) for name in chosen]
     return Needs(
         programs=tuple(programs),
         tensorflow=tuple(dict.fromkeys(tensorflow)),
@@ -190,7 +194,8 @@ def _external(
     if name in above:
         return
     if isinstance(found, ExternalValue):
-        yield name, found
+        if layout.canonical_mime_type(found.data.mime_type) in _WEIGHTS:
+            yield name, found
     elif isinstance(found, TupleValue):
         for element in found.elements:
             yield from _external(bundle, element, (*above, name))

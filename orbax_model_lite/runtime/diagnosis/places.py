@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
 
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.runtime.diagnosis.asking import Jax, Judged, Judgement, Silence
 from orbax_model_lite.runtime.diagnosis.checks import Check, listed, refusal
 from orbax_model_lite.runtime.diagnosis.needs import Needs, Program, wide_types
-
-_JAX_FOR: Final[Mapping[str, str]] = {
-    "cuda": 'pip install "jax[cuda13]"',
-    "tpu": 'pip install "jax[tpu]"',
-}
+from orbax_model_lite.runtime.diagnosis.requirements import JAX_FOR
 
 
 def place_checks(
@@ -67,7 +62,7 @@ def _platform(needs: Needs, jax: Jax | Silence | None) -> Check:
     if "cpu" in platforms:
         ways.insert(0, "run it on the CPU with JAX_PLATFORMS=cpu")
     elif platforms:
-        lines = [f" ({_JAX_FOR[name]})" if name in _JAX_FOR else "" for name in platforms]
+        lines = [f" ({JAX_FOR[name]})" if name in JAX_FOR else "" for name in platforms]
         there = [name + line for name, line in zip(platforms, lines, strict=True)]
         ways.insert(0, f"load it on a machine with {' or '.join(there)}")
     ways.append(f"or try model.lift({first.name!r}), which gives JAX code for any platform")

@@ -49,7 +49,7 @@ def program_checks(
       tensorflow: What the gate says; None where TensorFlow is not needed.
     """
     if needs.unknown_kinds:
-        kinds = [f"{name} is of type {kind!r}" for name, kind in needs.unknown_kinds.items()]
+        kinds = [f"{name} (of type {kind!r})" for name, kind in needs.unknown_kinds.items()]
         yield Check(
             name="engine",
             verdict="problem",
@@ -61,8 +61,9 @@ def program_checks(
         yield _custom_calls(needs.programs, judgement, calls)
     if tensorflow is not None:
         yield _tensorflow(tensorflow)
-    if needs.weights and needs.programs:
-        yield _weights(needs, judgement)
+    bound = sorted({program.weights for program in needs.programs if program.weights})
+    if bound:
+        yield _weights(bound, judgement)
     if needs.programs:
         yield _compiled(needs.programs, jax, judgement)
 
@@ -146,12 +147,12 @@ def _tensorflow(tensorflow: TensorFlow | Silence) -> Check:
     return Check(name=name, verdict="ok", found="only such as compute, or trusted ones")
 
 
-def _weights(needs: Needs, judgement: Judgement) -> Check:
+def _weights(bound: Sequence[str], judgement: Judgement) -> Check:
     judged = [found for found in judgement.values() if isinstance(found, Judged)]
     problems = [found.weights_problem for found in judged if found.weights_problem]
     if problems:
         return refusal("weights", problems[0])
-    names = listed(list(needs.weights))
+    names = listed(bound)
     if not judged:
         found = f"{names}: not compared with what the programs take"
         return Check(name="weights", verdict="unknown", found=found, advice=_SEE)

@@ -28,6 +28,11 @@ EXTRAS: Final[Mapping[str, str]] = {
     "tensorflow": "tf",
 }
 """Package to the extra that brings it."""
+JAX_FOR: Final[Mapping[str, str]] = {
+    "cuda": 'pip install "jax[cuda13]"',
+    "tpu": 'pip install "jax[tpu]"',
+}
+"""Platform to how a JAX for it is installed; without one, JAX has the CPU only."""
 
 _BOUND: Final = re.compile(r"(>=|<=|==|!=|<|>|~=)\s*([\w.*+!-]+)")
 _REQUIREMENT: Final = re.compile(r"\s*([\w.-]+)\s*(?:\[[^\]]*\])?\s*\(?([^;()]*)\)?\s*(;.*)?")
