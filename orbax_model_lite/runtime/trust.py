@@ -68,7 +68,8 @@ def require_module(name: str, module: bytes, trust: Trust) -> None:
         raise UntrustedError(
             f"function {name!r}: expected only custom calls that JAX guarantees; found "
             f"{', '.join(refused)}{brought}; if you trust them, load with "
-            f"trust=Trust(custom_calls={_as_set(refused)})"
+            f"trust=Trust(custom_calls={_as_set(refused)}), or in a shell with "
+            f"{_as_options('--trust-custom-call', refused)}"
         )
 
 
@@ -93,7 +94,10 @@ def require_saved_model(bundle: Bundle, folder: str, trust: Trust) -> None:
     lines = "; ".join(str(refusal) for refusal in refusals[:3])
     more = f" and {len(refusals) - 3} more" if len(refusals) > 3 else ""
     is_open = all(refusal.op for refusal in refusals)
-    advice = f"if you trust them, load with trust=Trust(tf_ops={_as_set(operations)})"
+    advice = (
+        f"if you trust them, load with trust=Trust(tf_ops={_as_set(operations)}), or in a shell "
+        f"with {_as_options('--trust-tf-op', operations)}"
+    )
     raise UntrustedError(
         f"SavedModel {folder!r}: expected only operations that compute; found {lines}{more}; "
         f"{advice if is_open else 'what cannot be followed cannot be granted: save it again'}"
@@ -117,3 +121,9 @@ def saved_model_folder(bundle: Bundle) -> str:
 
 def _as_set(names: Iterable[str]) -> str:
     return "{" + ", ".join(repr(name) for name in names) + "}"
+
+
+def _as_options(option: str, names: list[str]) -> str:
+    import shlex
+
+    return " ".join(f"{option} {shlex.quote(name)}" for name in names)
