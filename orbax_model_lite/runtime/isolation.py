@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,21 +18,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Final, final
 
-from orbax_model_lite import errors
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import OpaqueFunction
 from orbax_model_lite.core.report import Finding
 from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, unknown_name
+from orbax_model_lite.runtime import children
 from orbax_model_lite.runtime.trust import Trust
 from orbax_model_lite.stablehlo.drawn import DrawnFunction, from_json
 
-# The child's imports are this process's, and the folder it is started in is no part of them.
-_CHILD: Final = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from orbax_model_lite.runtime.isolation_child import answer
-answer(sys.argv[2])
-"""
+_CHILD: Final = children.program("orbax_model_lite.runtime.isolation_child")
 _WHERE: Final = "child process"
 _OUT_OF_MEMORY: Final = ("MemoryError", "bad_alloc", "RESOURCE_EXHAUSTED", "ut of memory")
 # Programs that took the child over may write what they like.
@@ -185,14 +177,12 @@ def ask(
         place = Path(folder, "request.json")
         place.write_text(json.dumps(request | {"limits": asdict(isolation)}), encoding="utf-8")
         with Path(folder, "errors.txt").open("w+b") as complaints:
-            command = [sys.executable, "-c", _CHILD, json.dumps(sys.path), str(place)]
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+            child = children.start(
+                _CHILD,
+                place,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
-                env={**os.environ, **(environment or {})},
-                start_new_session=True,
+                environment={**os.environ, **(environment or {})},
             )
             try:
                 code = _waited(child, isolation.timeout_s, ended)
@@ -203,9 +193,8 @@ def ask(
                     "allow more time if the bundle is to be trusted",
                 )
             finally:
-                _end(child)
-            complaints.seek(0)
-            said = complaints.read().decode(errors="replace")
+                children.end(child)
+            said = children.last_words(complaints)
         result = place.with_name("answer.json")
         if code != 0 or not result.exists():
             return _finding("error", _crash(code, said, isolation))
@@ -232,34 +221,19 @@ def _parsed(answer: Any) -> Any:
         return _finding("error", NO_ANSWER)
     if "error" not in answer:
         return answer
-    kind = getattr(errors, str(answer["error"]), None)
-    if not (isinstance(kind, type) and issubclass(kind, errors.ObmError)):
+    error = children.raised_by(answer)
+    if error is None:
         return _finding("error", NO_ANSWER)
-    raise kind(str(answer.get("message")))
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ends the child and all that it has started, if it is still there."""
-    if child.poll() is None:
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-        child.wait()
+    raise error
 
 
 def _crash(code: int, said: str, isolation: Isolation) -> str:
-    how = f"exit code {code}"
-    if code < 0:
-        how = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
-    because = f", last saying {last.strip()[:200]!r}" if last else ""
     advice = "do not run this bundle outside of a child process"
-    if any(sign in last for sign in _OUT_OF_MEMORY):
+    if any(sign in said for sign in _OUT_OF_MEMORY):
         advice = "allow more memory if the bundle is to be trusted"
     return (
         f"expected programs that run to an end within {isolation.memory_bytes / 2**30:.3g} GiB; "
-        f"found that they ended the process with {how}{because}; {advice}"
+        f"found that they ended the process with {children.manner(code, said)}; {advice}"
     )
 
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
-from orbax_model_lite import errors
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
+from orbax_model_lite.runtime import children
 from orbax_model_lite.runtime.measuring.measurement import Measurement, Request
 
 Progress: TypeAlias = Callable[[float, str], None]
 """Called with the share that is done, 0 to 1, and what is being done."""
 
-# The child's imports are this process's, and the folder it is started in is no part of them.
-_CHILD: Final = """
-import json, sys
-sys.path[:] = json.loads(sys.argv[1])
-from orbax_model_lite.runtime.measuring.child import answer
-answer(sys.argv[2])
-"""
+_CHILD: Final = children.program("orbax_model_lite.runtime.measuring.child")
 
 
 def measure(
@@ -59,8 +51,7 @@ def measure(
                     copy.write(block)
         with Path(folder, "errors.txt").open("w+b") as complaints:
             answer, code = _asked(place, complaints, progress)
-            complaints.seek(0)
-            said = complaints.read().decode(errors="replace")
+            said = children.last_words(complaints)
     if answer is None:
         raise UnsupportedError(_crash(code, said))
     return _parsed(answer)
@@ -71,13 +62,12 @@ def _asked(
 ) -> tuple[dict[str, Any] | None, int]:
     """Returns the child's answer, if there is one, and its exit code."""
     answer = None
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, json.dumps(sys.path), str(place)],
-        stdin=subprocess.DEVNULL,
+    child = children.start(
+        _CHILD,
+        place,
         stdout=subprocess.PIPE,
         stderr=complaints,
-        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
-        start_new_session=True,
+        environment={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
     )
     try:
         assert child.stdout is not None
@@ -89,7 +79,7 @@ def _asked(
                 answer = message
         return answer, child.wait()
     finally:
-        _end(child)
+        children.end(child)
 
 
 def _message(line: bytes) -> dict[str, Any]:
@@ -102,10 +92,8 @@ def _message(line: bytes) -> dict[str, Any]:
 
 def _parsed(answer: dict[str, Any]) -> Measurement:
     """Returns an answer; an error of ours in the child is raised here again."""
-    if "error" in answer:
-        kind = getattr(errors, str(answer["error"]), None)
-        if isinstance(kind, type) and issubclass(kind, errors.ObmError):
-            raise kind(str(answer.get("message")))
+    if (error := children.raised_by(answer)) is not None:
+        raise error
     try:
         return Measurement.from_json(answer["result"])
     except (KeyError, TypeError, ValueError) as e:
@@ -115,25 +103,9 @@ def _parsed(answer: dict[str, Any]) -> Measurement:
         ) from e
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ends the child and all that it has started, if it is still there."""
-    if child.poll() is None:
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-        child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
-
-
 def _crash(code: int, said: str) -> str:
-    how = f"exit code {code}"
-    if code < 0:
-        how = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
-    because = f", last saying {last.strip()[:200]!r}" if last else ""
     return (
-        f"child process: expected a measurement; found that it ended with {how}{because}; check "
-        "with obm verify --isolate what the bundle's programs do"
+        f"child process: expected a measurement; found that it ended with "
+        f"{children.manner(code, said)}; check with obm verify --isolate what the bundle's "
+        "programs do"
     )
