@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -80,7 +81,8 @@ def _take_cpus(wanted: int | None) -> int:
         return wanted or os.cpu_count() or 1
     there = sorted(os.sched_getaffinity(0))
     count = min(len(there), wanted or max(1, len(there) // 2))
-    os.sched_setaffinity(0, there[:count])
+    # Several children at once would otherwise share the first ones.
+    os.sched_setaffinity(0, random.sample(there, count))
     return count
 
 
