@@ -17,9 +17,10 @@ from orbax_model_lite import _lazy, errors
 
 if TYPE_CHECKING:
     from orbax_model_lite.core import Bundle, Metadata, Report, Tolerance, read
+    from orbax_model_lite.inspection import diff, write_page
     from orbax_model_lite.orchestration import BatchComponent, BatchOptions
     from orbax_model_lite.packing import Example, PipelineSpec, pack
-    from orbax_model_lite.runtime import Model, Trust, load, verify
+    from orbax_model_lite.runtime import Model, Trust, diagnose, load, verify
 
 _PLACES = {
     "BatchComponent": "orchestration",
@@ -32,10 +33,13 @@ _PLACES = {
     "Report": "core",
     "Tolerance": "core",
     "Trust": "runtime",
+    "diagnose": "runtime",
+    "diff": "inspection",
     "load": "runtime",
     "pack": "packing",
     "read": "core",
     "verify": "runtime",
+    "write_page": "inspection",
 }
 
 __version__ = "0.1.0.dev0"
@@ -51,11 +55,14 @@ __all__ = [
     "Report",
     "Tolerance",
     "Trust",
+    "diagnose",
+    "diff",
     "errors",
     "load",
     "pack",
     "read",
     "verify",
+    "write_page",
 ]
 
 __getattr__ = _lazy.names(__name__, _PLACES)

@@ -48,6 +48,13 @@ def diff(
         Damaged weights are told in the result.
       UnsupportedError: If one is of a version that this reader does not know.
       StorageError: If the file system refuses.
+
+    Example:
+      >>> from orbax_model_lite import core
+      >>> core.save({"nothing": core.TupleValue(elements=())}, "a.obm")
+      >>> core.save({"nothing": core.TupleValue(elements=())}, "b.obm")
+      >>> print(diff("a.obm", "b.obm"))
+      no difference
     """
     old, new = Side("before", before), Side("after", after)
     names = os.fspath(old.bundle.path), os.fspath(new.bundle.path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, final
+
+from orbax_model_lite.inspection.wording import counted
 
 SECTIONS: Final = ("signatures", "pipelines", "platforms", "programs", "weights", "metadata")
 """What a `Change` can be about, in the order in which people read it."""
@@ -34,6 +37,16 @@ class Change:
     is_breaking: bool = False
     reason: str = ""
 
+    def __str__(self) -> str:
+        """Returns for example "breaking: function 'f', input 'x': int32 [b] -> int64 [b]"."""
+        told = {"added": self.after, "removed": self.before}.get(
+            self.kind, f"{self.before} -> {self.after}"
+        )
+        kind = f"{self.kind} " if self.kind in {"added", "removed"} else ""
+        reason = f" ({self.reason})" if self.reason else ""
+        mark = "breaking: " if self.is_breaking else ""
+        return f"{mark}{self.where}: {kind}{told}{reason}"
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +64,10 @@ class CountChange:
     name: str
     before: int
     after: int
+
+    def __str__(self) -> str:
+        """Returns for example "function 'f': stablehlo.add 3 -> 4"."""
+        return f"{self.function}: {self.name} {self.before} -> {self.after}"
 
 
 @final
@@ -115,6 +132,15 @@ class WeightsDifference:
         """Whether something could not be compared that might have changed."""
         return bool(self.problem) or any(array.problem for array in self.arrays)
 
+    def __str__(self) -> str:
+        """Returns for example "weights 'w': 1 added, 2 changed, 40 unchanged"."""
+        counts = Counter(array.kind for array in self.arrays)
+        parts = [f"{count} {kind}" for kind, count in sorted(counts.items())]
+        parts.append(f"{self.unchanged_count} unchanged")
+        if self.unread_count:
+            parts.append(f"{self.unread_count} not compared")
+        return f"weights {self.name!r}: {self.problem or ', '.join(parts)}"
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,3 +187,13 @@ class Difference:
     def is_damaged(self) -> bool:
         """Whether weights of one of the two are damaged, missing or outside of it."""
         return any(weights.is_damaged for weights in self.weights)
+
+    def __str__(self) -> str:
+        """Returns the verdict, then one line for each change and for weights that changed."""
+        if self.is_empty:
+            return "no difference"
+        verdict = counted(len(self.breaking), "breaking change")
+        weights = [found for found in self.weights if not found.is_empty]
+        lines = [*self.changes, *self.operations, *self.custom_calls, *weights]
+        told = verdict if self.breaking else "nothing breaks"
+        return "\n".join([told, *(f"  {line}" for line in lines)])

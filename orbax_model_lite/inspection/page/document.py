@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.report import Report
 from orbax_model_lite.core.storage import storage_errors, write_file
 from orbax_model_lite.errors import StorageError
@@ -74,21 +75,32 @@ def page_html(bundle: Bundle, *, report: Report | None = None) -> str:
 
 
 def write_page(
-    bundle: Bundle, file: str | os.PathLike[str], *, report: Report | None = None
+    bundle: Bundle | str | os.PathLike[str],
+    file: str | os.PathLike[str],
+    *,
+    report: Report | None = None,
 ) -> None:
     """Writes a bundle as one self-contained HTML page; see `page_html`.
 
     Args:
-      bundle: What was read.
+      bundle: A folder, or what was read from it.
       file: Where to; a file that is there is replaced when the page is complete.
       report: The findings to show; None checks files, digests, references and wires.
 
     Raises:
+      InvalidBundleError: If it is no bundle, unfinished or damaged beyond reading.
+      UnsupportedError: If it is of a version that this reader does not know.
       StorageError: If `file` is no file or is inside the bundle, or the file system refuses.
+
+    Example:
+      >>> from orbax_model_lite import core
+      >>> core.save({"nothing": core.TupleValue(elements=())}, "m.obm")
+      >>> write_page("m.obm", "m.html")
     """
+    found = bundle if isinstance(bundle, Bundle) else read(bundle)
     target = Path(file)
-    _require_target(bundle, target)
-    content = page_html(bundle, report=report).encode()
+    _require_target(found, target)
+    content = page_html(found, report=report).encode()
     beside = target.with_name(f".obm-view-{secrets.token_hex(8)}")
     with storage_errors("writing", target):
         try:

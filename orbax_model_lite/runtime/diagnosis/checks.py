@@ -39,6 +39,11 @@ class Check:
         if self.verdict in {"problem", "unknown"} and not self.advice:
             raise ValueError(f"check {self.name!r}: expected advice; found none")
 
+    def __str__(self) -> str:
+        """Returns for example "problem: platform: cpu here; made for tpu; pack it for cpu too"."""
+        told = f"{self.verdict}: {self.name}: {self.found}"
+        return f"{told}; {self.advice}" if self.advice else told
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,10 @@ class Diagnosis:
     def ok(self) -> bool:
         """Whether everything could be judged and nothing stands in the way."""
         return self.verdict in {"ok", "note"}
+
+    def __str__(self) -> str:
+        """Returns the verdict, then one line for each check."""
+        return "\n".join([self.verdict, *(f"  {check}" for check in self.checks)])
 
 
 def heaviest(verdicts: Iterable[Verdict]) -> Verdict:
