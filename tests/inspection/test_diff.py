@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from orbax_model_lite import core
 from orbax_model_lite import orchestration as oex
+from orbax_model_lite._proto import bundle_info_pb2
+from orbax_model_lite.core import layout
 from orbax_model_lite.core.module_facts import ModuleFacts
 from orbax_model_lite.errors import InvalidBundleError
 from orbax_model_lite.inspection import Difference, diff
+from orbax_model_lite.inspection.differences import programs
 from tests.inspection.conftest import handle, opaque, shlo, spec, told, without_digests
 
 ROOT = Path(__file__).parent.parent
@@ -174,6 +177,21 @@ def test_a_function_that_becomes_polymorphic_breaks_nobody_if_a_variant_takes_it
     assert not diff(make({"f": one}), make({"f": sized(8, "n")})).breaking
 
 
+def test_very_many_variants_are_compared_by_place_and_not_each_with_each(make, monkeypatch):
+    def variants(first: int):
+        signatures = [core.Signature.of_call((spec(i),), {}, spec(1)) for i in range(first, 100)]
+        return core.PolymorphicFunction(functions=tuple(shlo(signature=s) for s in signatures))
+
+    compared = []
+    real = programs.signature_changes
+    monkeypatch.setattr(
+        programs, "signature_changes", lambda *both: compared.append(1) or real(*both)
+    )
+    found = diff(make({"f": variants(1)}), make({"f": variants(2)}))
+    assert len(compared) <= 100
+    assert len(found.breaking) == 99
+
+
 # ------------------------------------------------------------------------------------ pipelines
 
 
@@ -218,6 +236,17 @@ def test_another_default_breaks_those_who_name_none(make):
     one = make({"f": shlo()}, pipelines=pipelines("p", **both))
     other = make({"f": shlo()}, pipelines=pipelines("q", **both))
     assert told(diff(one, other), "pipelines") == [("default pipeline", "changed", True)]
+
+
+def test_a_constraint_of_a_new_first_stage_breaks_callers_of_the_pipeline(make):
+    trees = bundle_info_pb2.JaxTrees(symbolic_constraints=["b >= 2"])
+    data = core.Data(content=trees.SerializeToString(), mime_type=layout.MIME_JAX_TREES)
+    records = {layout.KEY_JAX_TREES: core.FunctionSupplemental(data=data, extension="pb")}
+    objects = {"f": shlo(), "g": shlo(b"ML\xefR-two", supplementals=records)}
+    one = make(objects, pipelines=pipelines(p=chain("f")))
+    other = make(objects, pipelines=pipelines(p=chain("g")))
+    (change,) = diff(one, other).breaking
+    assert (change.where, change.after) == ("pipeline 'p', sizes", "b >= 2")
 
 
 def test_a_private_function_that_a_pipeline_begins_with_is_seen_by_callers(make):

@@ -130,3 +130,9 @@ def test_a_constraint_follows_from_others_or_not(text, others, follows):
 def test_a_constraint_on_a_number_is_judged():
     assert sizes.constraint("mod(b, 8) == 0", {"b": number(16)}).is_true
     assert not sizes.constraint("mod(b, 8) == 0", {"b": number(4)}).is_true
+
+
+def test_names_that_stand_for_each_other_twice_do_not_grow_without_end():
+    doubling = [f"n{i + 1} - mod(n{i}, n{i} + 1)" for i in range(16)]
+    found = sizes.bindings([(symbol("b"), "n0"), *((number(1), text) for text in doubling)])
+    assert max(len(str(size)) for size in found.values()) < 10_000

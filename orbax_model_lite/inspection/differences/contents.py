@@ -98,8 +98,9 @@ class _Comparison:
                 )
             else:
                 self.changes.append(ArrayChange(name=name, kind="removed", before=text))
+        taken = set(followers.values())
         for name in come:
-            if name not in followers.values():
+            if name not in taken:
                 text = _text(self.after[name])
                 self.changes.append(ArrayChange(name=name, kind="added", after=text))
         for name in both:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orbax_model_lite.core import layout
+from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.errors import InvalidModelError
+from orbax_model_lite.inspection.differences import traits
 from orbax_model_lite.inspection.differences.nouns import Change, Kind
 from orbax_model_lite.inspection.differences.sides import Side
 from orbax_model_lite.inspection.differences.signatures import Interface, signature_changes
@@ -90,13 +92,22 @@ def _interface(side: Side, pipeline: Pipeline) -> Interface:
     if not stages:
         raise InvalidModelError("expected at least one stage; found none; name a model function")
     first, last = stages[0], stages[-1]
+    with side.errors():
+        constraints = _constraints(side, first.name)
     return Interface(
         args=first.args,
         kwargs=first.kwargs,
         outputs=last.outputs,
         names=first.parameter_names,
         optional=first.optional,
+        constraints=constraints,
     )
+
+
+def _constraints(side: Side, name: str) -> tuple[str, ...]:
+    """Returns the constraints on sizes of a function; of the first variant, as wires have it."""
+    function = traits.variants(side.bundle.functions[name])[0]
+    return tuple(jax_trees_record(function, side.bundle.read_bytes).symbolic_constraints)
 
 
 def _chain(pipeline: Pipeline) -> str:

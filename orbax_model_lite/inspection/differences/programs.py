@@ -28,6 +28,8 @@ _READ: Final = frozenset(
         layout.KEY_LOGICAL_TYPES,
     }
 )
+# Of variants, each of which is compared with each.
+_MOST_PAIRS: Final = 1 << 12
 
 
 @final
@@ -222,8 +224,10 @@ class FunctionsDifference:
 def _partners(before: Sequence[Interface], after: Sequence[Interface]) -> dict[int, int]:
     """Returns which variant takes the calls of which: the same, else a wider, else the same place.
 
-    One variant after may take the calls of several before.
+    One variant after may take the calls of several before. Of very many, place alone decides.
     """
+    if len(before) * len(after) > _MOST_PAIRS:
+        return {i: i for i in range(min(len(before), len(after)))}
     changes = {
         (i, k): signature_changes(old, new, "")
         for i, old in enumerate(before)

@@ -229,10 +229,17 @@ def _called(name: str, arguments: list[Size]) -> Size:
             raise _TooComplexError
         if len(values) == 2:
             return number(values[0] // values[1] if name == "floordiv" else values[0] % values[1])
-        return symbol(f"{name}({arguments[0]}, {arguments[1]})")
+        return _atom(f"{name}({arguments[0]}, {arguments[1]})")
     if len(values) == len(arguments) > 0:
         return number(max(values) if name == "max" else min(values))
-    return symbol(f"{name}({', '.join(sorted(map(str, arguments)))})")
+    return _atom(f"{name}({', '.join(sorted(map(str, arguments)))})")
+
+
+def _atom(text: str) -> Size:
+    # What a name stands for is put in; names that stand for each other could double it each time.
+    if len(text) > _MOST_CHARACTERS:
+        raise _TooComplexError
+    return symbol(text)
 
 
 _FUNCTIONS: Final = frozenset({"floordiv", "mod", "max", "min"})
