@@ -21,6 +21,11 @@ from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, TupleValue
 
 _MAX_NAMES_COMPARED = 1000
+MOST_PARTS = 1 << 20
+"""Values that a tuple may come to when it is unfolded."""
+
+DEEPEST_TUPLE = 64
+"""Tuples in tuples that are unfolded."""
 
 Problem = tuple[str, str]
 """Where it is, and what was expected, what was found and what to do."""
@@ -41,7 +46,7 @@ def object_problems(objects: Mapping[str, Object]) -> list[Problem]:
         for target in elements(found):
             if target not in objects:
                 problems.append((f"value {name!r}", _no_such("element", target, objects)))
-    return problems + _circles(objects)
+    return problems + (_circles(objects) or _too_large(objects))
 
 
 def is_function(found: Object) -> bool:
@@ -81,6 +86,29 @@ def elements(found: Object) -> tuple[str, ...]:
     if isinstance(found, NamedTupleValue):
         return tuple(target for _, target in found.elements)
     return ()
+
+
+def unfolded_counts(objects: Mapping[str, Object]) -> dict[str, int]:
+    """Returns how many parts a value has when all tuples in it are unfolded, by its name.
+
+    A tuple may name another one twice, so that a few lines of a manifest stand for more parts than
+    any memory holds. What is in a circle, or deeper than `DEEPEST_TUPLE`, has more than
+    `MOST_PARTS`; all that is beyond counts as one more.
+    """
+    left = {name: elements(found) for name, found in objects.items()}
+    counts = {name: 1 for name, below in left.items() if not below}
+    for _ in range(DEEPEST_TUPLE):
+        ready = [
+            name
+            for name, below in left.items()
+            if name not in counts and all(part in counts or part not in left for part in below)
+        ]
+        if not ready:
+            break
+        for name in ready:
+            parts = sum(counts.get(part, 1) for part in left[name])
+            counts[name] = min(parts, MOST_PARTS + 1)
+    return {name: counts.get(name, MOST_PARTS + 1) for name in left}
 
 
 def range_problem(place: FileRange, size_bytes: int) -> str | None:
@@ -137,6 +165,16 @@ def _signature_problems(where: str, function: ConcreteFunction) -> Iterator[Prob
 def _leaves(tree: Tree) -> Iterator[tuple[str, object]]:
     for path, leaf in flatten_with_path(tree):
         yield format_path(path), leaf
+
+
+def _too_large(objects: Mapping[str, Object]) -> list[Problem]:
+    counts = unfolded_counts(objects)
+    first = next((name for name in objects if counts[name] > MOST_PARTS), None)
+    if first is None:
+        return []
+    expected = f"tuples of at most {MOST_PARTS} parts in all, at most {DEEPEST_TUPLE} deep"
+    problem = f"expected {expected}; found more; save the parts by themselves"
+    return [(f"value {first!r}", problem)]
 
 
 def _circles(objects: Mapping[str, Object]) -> list[Problem]:

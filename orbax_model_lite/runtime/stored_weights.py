@@ -10,6 +10,7 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction
+from orbax_model_lite.core.references import MOST_PARTS, unfolded_counts
 from orbax_model_lite.core.report import Finding
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, flatten_with_path, map_leaves
@@ -45,9 +46,12 @@ def check_stored_weights(bundle: Bundle, orchestration: Orchestration) -> list[F
                 findings.append(
                     Finding(severity="error", where=f"weights {name!r}", message=str(e))
                 )
+    counts = unfolded_counts(bundle.objects)
     match = _lazy.load("orbax_model_lite.jax2obm.weights.matching:match")
     for weights, function_name, taken, is_part in _uses(bundle, orchestration):
-        found, wanted = _whole(bundle, weights, trees, ()), taken
+        if counts.get(weights, 1) > MOST_PARTS:  # a matter of references too
+            continue
+        found, wanted = _whole(bundle, weights, trees), taken
         if found is None:
             continue
         if any(leaf == _ANY for _, leaf in flatten_with_path(found)):
@@ -88,15 +92,15 @@ def _uses(bundle: Bundle, orchestration: Orchestration) -> Iterator[tuple[str, s
             yield weights, name, function.signature.args[0], bool(function.data_names)
 
 
-def _whole(bundle: Bundle, name: str, trees: dict[str, Tree], above: tuple[str, ...]) -> Tree:
-    """Returns the tree of a value; None where a part of it is unknown, missing or a circle."""
+def _whole(bundle: Bundle, name: str, trees: dict[str, Tree]) -> Tree:
+    """Returns the tree of a value without circles; None where a part is unknown or missing."""
     value = bundle.objects.get(name)
-    if name in trees or name in above:
-        return trees.get(name)
+    if name in trees:
+        return trees[name]
     if isinstance(value, TupleValue):
-        parts = [_whole(bundle, part, trees, (*above, name)) for part in value.elements]
-        return None if None in parts else tuple(parts)
+        parts = [_whole(bundle, part, trees) for part in value.elements]
+        return None if any(part is None for part in parts) else tuple(parts)
     if isinstance(value, NamedTupleValue):
-        named = {key: _whole(bundle, part, trees, (*above, name)) for key, part in value.elements}
-        return None if None in named.values() else named
+        named = {key: _whole(bundle, part, trees) for key, part in value.elements}
+        return None if any(part is None for part in named.values()) else named
     return None

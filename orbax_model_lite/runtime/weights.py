@@ -11,6 +11,7 @@ from orbax_model_lite import _lazy
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data
 from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction
+from orbax_model_lite.core.references import MOST_PARTS, unfolded_counts
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, TupleValue
 from orbax_model_lite.errors import (
@@ -181,6 +182,11 @@ class Weights:
             raise InvalidBundleError(
                 f"value {name!r}: expected values that end somewhere; found a circle "
                 f"{' -> '.join((*above, name))}; the bundle is damaged"
+            )
+        if not above and unfolded_counts(self._bundle.objects).get(name, 1) > MOST_PARTS:
+            raise InvalidBundleError(
+                f"value {name!r}: expected tuples of at most {MOST_PARTS} parts in all, not inside "
+                "themselves; found more or a circle; the bundle is damaged"
             )
         if isinstance(value, TupleValue):
             return tuple(self.value(element, (*above, name)) for element in value.elements)

@@ -191,6 +191,19 @@ def test_tuples_in_a_circle_are_an_error(bundle: Path) -> None:
     assert has(bundle, "error", "value 't'", "found itself inside")
 
 
+@pytest.mark.parametrize(
+    ("deep", "wide"), [(40, 2), (5000, 1)], ids=["more parts than any memory", "a long chain"]
+)
+def test_tuples_in_tuples_without_end_are_an_error(bundle: Path, deep: int, wide: int) -> None:
+    def change(m: manifest_pb2.Manifest) -> None:
+        for i in range(deep):
+            names = wide * ["w" if i == 0 else f"t{i - 1}"]
+            m.objects[f"t{i}"].value.tuple.elements.extend(names)
+
+    edit(bundle, change)
+    assert has(bundle, "error", "value 't", "expected tuples of at most", "found more")
+
+
 @pytest.mark.parametrize("kept", [[1], [0, 0]])
 def test_kept_inputs_that_the_signature_lacks_are_an_error(bundle: Path, kept: list[int]) -> None:
     def change(m: manifest_pb2.Manifest) -> None:

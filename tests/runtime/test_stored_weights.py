@@ -11,6 +11,11 @@ import jax.numpy as jnp
 import pytest
 
 import orbax_model_lite as obm
+from orbax_model_lite import core
+from orbax_model_lite._proto import manifest_pb2
+from orbax_model_lite.core import layout
+from orbax_model_lite.errors import InvalidBundleError
+from orbax_model_lite.runtime.diagnosis.needs import needs_of
 
 pytestmark = pytest.mark.frameworks
 
@@ -93,3 +98,20 @@ def test_a_damaged_header_is_a_finding(tmp_path):
     (message,) = errors(obm.verify(path))
     assert message.startswith("weights 'weights': header: expected ")
     assert "damaged" in message
+
+
+def test_tuples_that_unfold_without_end_are_refused_and_not_unfolded(tmp_path):
+    path = pack(tmp_path / "m", kernel(4, 3), "safetensors")
+    manifest = path / layout.MANIFEST_FILE
+    proto = manifest_pb2.Manifest.FromString(manifest.read_bytes())
+    proto.objects["t0"].CopyFrom(proto.objects.pop("weights"))
+    for i in range(1, 60):
+        proto.objects[f"t{i}"].value.tuple.elements.extend([f"t{i - 1}", f"t{i - 1}"])
+    proto.objects["weights"].value.tuple.elements.append("t59")
+    manifest.write_bytes(proto.SerializeToString())
+    (path / layout.INTEGRITY_FILE).unlink()
+    (message,) = errors(obm.verify(path))
+    assert "expected tuples of at most" in message
+    with obm.load(path) as model, pytest.raises(InvalidBundleError, match="tuples of at most"):
+        _ = model.weights["weights"]
+    assert list(needs_of(core.read(path)).weights) == ["t0"]

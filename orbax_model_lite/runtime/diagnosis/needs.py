@@ -17,10 +17,10 @@ from orbax_model_lite.core.function import (
 from orbax_model_lite.core.jax_trees_record import jax_trees_record
 from orbax_model_lite.core.metadata import Metadata
 from orbax_model_lite.core.module_facts import ModuleFacts
-from orbax_model_lite.core.references import concrete_functions
+from orbax_model_lite.core.references import concrete_functions, elements
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
-from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, Object, TupleValue
+from orbax_model_lite.core.value import ExternalValue, Object
 from orbax_model_lite.errors import ObmError, unknown_name
 from orbax_model_lite.orchestration import Orchestration
 from orbax_model_lite.runtime.loading import read_orchestration
@@ -187,21 +187,19 @@ def _is_public(found: Object) -> bool:
     return found.visibility is Visibility.PUBLIC
 
 
-def _external(
-    bundle: Bundle, name: str, above: tuple[str, ...] = ()
-) -> Iterator[tuple[str, ExternalValue]]:
-    found = bundle.objects.get(name)
-    if name in above:
-        return
-    if isinstance(found, ExternalValue):
-        if layout.canonical_mime_type(found.data.mime_type) in _WEIGHTS:
-            yield name, found
-    elif isinstance(found, TupleValue):
-        for element in found.elements:
-            yield from _external(bundle, element, (*above, name))
-    elif isinstance(found, NamedTupleValue):
-        for _, element in found.elements:
-            yield from _external(bundle, element, (*above, name))
+def _external(bundle: Bundle, name: str) -> Iterator[tuple[str, ExternalValue]]:
+    """Gives the files that a value is made of, each once, however often tuples name it."""
+    stack, seen = [name], {name}
+    while stack:
+        at = stack.pop()
+        found = bundle.objects.get(at)
+        if isinstance(found, ExternalValue):
+            if layout.canonical_mime_type(found.data.mime_type) in _WEIGHTS:
+                yield at, found
+        elif found is not None:
+            below = [part for part in dict.fromkeys(elements(found)) if part not in seen]
+            seen.update(below)
+            stack += reversed(below)
 
 
 def _written_with(bundle: Bundle) -> Mapping[str, str]:
