@@ -7,7 +7,6 @@ imported when one is opened; JAX and Orbax are not. What becomes of the pieces i
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,12 +21,18 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import flatten_with_path, format_path
 from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.errors import UnsupportedError
+from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
+from orbax_model_lite.inspection.weights import disk_bytes
 from orbax_model_lite.jax2obm.weights.safetensors_header import damaged, read_header
 from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 PIECE_BYTES: Final = 32 << 20
 """Size that a piece has at most, unless the file's own chunks are larger."""
+
+# Chunks of one value are compressed this far at the very most, and those of nothing but zeros are
+# not written at all.
+_MOST_COMPRESSED: Final = 1 << 15
+_ALWAYS_READ_BYTES: Final = 64 << 30
 
 Index: TypeAlias = tuple[slice, ...]
 """A part of an array: one slice with begin and end per dimension, step 1."""
@@ -163,12 +168,18 @@ def indices(
         box[axis] = min(shape[axis], box[axis] * max(1, fitting))
         if box[axis] < shape[axis]:
             break
-    yield from itertools.product(
-        *(
-            [slice(begin, min(begin + step, size)) for begin in range(0, size, step)]
-            for size, step in zip(shape, box, strict=True)
+    counts = [-(-size // step) for size, step in zip(shape, box, strict=True)]
+    at = [0] * len(counts)
+    # No list of all places is made: a header may claim any size.
+    for _ in range(math.prod(counts)):
+        yield tuple(
+            slice(i * step, min((i + 1) * step, size))
+            for i, step, size in zip(at, box, shape, strict=True)
         )
-    )
+        for axis in reversed(range(len(at))):
+            at[axis] = (at[axis] + 1) % counts[axis]
+            if at[axis]:
+                break
 
 
 @final
@@ -231,9 +242,23 @@ class _Checkpoint:
             purpose=f"reading the arrays of {where}, an Orbax checkpoint,",
         )
         self._reader = reader(folder)
+        self._path, self._where = folder.path, where
 
     def open(self, arrays: Sequence[StoredArray]) -> list[StoredArray]:
-        return self._reader.open(arrays)
+        opened = self._reader.open(arrays)
+        self._require_bytes(sum(math.prod(a.shape) * a.dtype.itemsize for a in opened))
+        return opened
+
+    def _require_bytes(self, claimed: int) -> None:
+        """Refuses arrays that their chunks cannot hold: reading what is not there has no end."""
+        held = disk_bytes(self._path)
+        most = _ALWAYS_READ_BYTES + _MOST_COMPRESSED * held
+        if claimed > most:
+            raise InvalidBundleError(
+                f"{self._where}: expected at most {most} bytes of arrays from {held} bytes on "
+                f"disk; found headers that claim {claimed}; the checkpoint is damaged, copy or "
+                "save it again"
+            )
 
     def chunk_shape(self, array: StoredArray) -> tuple[int | None, ...] | None:
         return self._reader.chunk_shape(array)

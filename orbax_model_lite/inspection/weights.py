@@ -12,7 +12,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
@@ -27,6 +27,8 @@ _FORMATS = {
     layout.MIME_ORBAX_CHECKPOINT: "Orbax checkpoint",
     layout.MIME_SAFETENSORS: "SafeTensors",
 }
+
+_MOST_BYTES: Final = 1 << 63  # that NumPy, TensorStore and XLA can count
 
 
 @final
@@ -129,11 +131,15 @@ def _one(name: str, spec: Any, problem: str) -> ListedArray:
     if not isinstance(spec, Spec) or not spec.is_static:
         return ListedArray(name=name, dtype=None, shape=None, size_bytes=None, problem=problem)
     shape = tuple(int(dim) for dim in spec.shape or () if dim is not None)
+    # In memory a packed type takes a byte an element.
+    size_bytes = math.prod(shape) * max(1, spec.dtype.size_bits // 8)
+    if size_bytes >= _MOST_BYTES:
+        problem = problem or "more elements than any memory has"
+        return ListedArray(name=name, dtype=None, shape=None, size_bytes=None, problem=problem)
     return ListedArray(
         name=name,
         dtype=spec.logical or spec.dtype.value,
         shape=shape,
-        # In memory a packed type takes a byte an element.
-        size_bytes=math.prod(shape) * max(1, spec.dtype.size_bits // 8),
+        size_bytes=size_bytes,
         problem=problem,
     )

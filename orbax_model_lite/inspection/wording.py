@@ -24,6 +24,8 @@ def size_text(size_bytes: int | None) -> str:
         return "?"
     if size_bytes < 1000:
         return f"{size_bytes} B"
+    if size_bytes >= 10**21:  # of a damaged header; float ends at 1e308
+        return "over 1,000,000 PB"
     size, unit = float(size_bytes), 0
     while size >= 999.95 and unit < 5:
         size, unit = size / 1000, unit + 1

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbax_model_lite import core
+from orbax_model_lite.errors import InvalidBundleError
 from orbax_model_lite.inspection import list_weights
 from orbax_model_lite.inspection.streams import indices, open_weights
 
@@ -48,6 +49,31 @@ def test_a_piece_begins_where_a_chunk_does(case):
     shape, grid, most_bytes, item_bytes = case
     for index in indices(shape, item_bytes, grid, most_bytes):
         assert all(part.start % step == 0 for part, step in zip(index, grid, strict=True))
+
+
+def test_the_first_piece_of_an_array_beyond_any_memory_comes_at_once():
+    assert next(indices((10**18,), 4, (1,), 4)) == (slice(0, 1),)
+
+
+def test_a_checkpoint_that_claims_far_more_than_its_chunks_hold_is_refused(tmp_path):
+    folder = tmp_path / "ck"
+    (folder / "a").mkdir(parents=True)
+    entry = {
+        "key_metadata": [{"key": "a", "key_type": 2}],
+        "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+    }
+    record = {"tree_metadata": {"('a',)": entry}, "use_ocdbt": False, "use_zarr3": False}
+    header = {"shape": [10**15], "chunks": [1], "dtype": "<f4", "fill_value": 0, "order": "C"}
+    others = {"filters": None, "compressor": None, "zarr_format": 2, "dimension_separator": "."}
+    (folder / "_METADATA").write_text(json.dumps(record))
+    (folder / "a" / ".zarray").write_text(json.dumps(header | others))
+    core.save({"w": core.convert_path_to_value("ck/", "orbax_checkpoint")}, tmp_path)
+    bundle = core.read(tmp_path)
+    with (
+        open_weights(bundle, "w", bundle.values["w"]) as stream,
+        pytest.raises(InvalidBundleError, match=r"claim 4000000000000000; .* damaged"),
+    ):
+        stream.open(stream.arrays)
 
 
 @pytest.mark.parametrize(

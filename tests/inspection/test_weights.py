@@ -10,6 +10,10 @@ import pytest
 from orbax_model_lite import core
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
 from orbax_model_lite.inspection import ListedArray, describe, list_weights
+from orbax_model_lite.inspection.wording import size_text
+from orbax_model_lite.jax2obm.checkpoint.folder import CheckpointFolder
+from orbax_model_lite.jax2obm.checkpoint.zarr_headers import recorded_spec
+from orbax_model_lite.jax2obm.weights.stored import StoredArray
 
 CHECKPOINT = Path(__file__).parent.parent / "corpus/checkpoint_weights/model"
 
@@ -41,6 +45,48 @@ def test_packed_types_are_listed_with_their_problem(tmp_path):
     (array,) = listed(saved(tmp_path / "m", header, 2))
     assert array.dtype is None
     assert "several to a byte" in array.problem
+
+
+def test_sizes_beyond_any_memory_are_listed_with_their_problem(tmp_path):
+    folder = tmp_path / "ck"
+    (folder / "a").mkdir(parents=True)
+    entry = {
+        "key_metadata": [{"key": "a", "key_type": 2}],
+        "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+    }
+    record = {"tree_metadata": {"('a',)": entry}, "use_ocdbt": False, "use_zarr3": False}
+    (folder / "_METADATA").write_text(json.dumps(record))
+    (folder / "a" / ".zarray").write_text(json.dumps({"shape": [2**62] * 60, "dtype": "<f4"}))
+    core.save({"w": core.convert_path_to_value("ck/", "orbax_checkpoint")}, tmp_path)
+    bundle = core.read(tmp_path)
+    (array,) = listed(bundle)
+    assert (array.shape, array.size_bytes) == (None, None)
+    assert "more elements than any memory has" in array.problem
+    (about,) = describe(bundle).weights
+    assert about.unknown_count == 1
+
+
+@pytest.mark.parametrize("size", [2**63, 10**400])
+def test_a_size_that_no_library_can_count_is_damage(size, tmp_path):
+    header = tmp_path / "a" / ".zarray"
+    header.parent.mkdir()
+    header.write_text(json.dumps({"shape": [size], "dtype": "<f4"}))
+    folder = CheckpointFolder(
+        path=tmp_path,
+        tree={},
+        is_ours=False,
+        is_ocdbt=False,
+        is_zarr3=False,
+        has_all_chunks=False,
+        key_types={},
+    )
+    with pytest.raises(InvalidBundleError, match="shape and type"):
+        recorded_spec(folder, StoredArray(path=("a",), name="a"))
+
+
+@pytest.mark.parametrize("size_bytes", [10**21, 10**400])
+def test_a_size_of_no_machine_has_a_text(size_bytes):
+    assert size_text(size_bytes) == "over 1,000,000 PB"
 
 
 @pytest.mark.parametrize("missing_bytes", [1, 12])

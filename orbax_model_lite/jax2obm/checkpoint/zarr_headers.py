@@ -46,7 +46,7 @@ def recorded_spec(folder: CheckpointFolder, array: StoredArray) -> Spec | None:
         case {"shape": list(shape), "dtype": str(name)} | {"shape": list(shape), "data_type": name}:
             dtype = _dtype(name)
             is_fine = len(shape) <= _MOST_DIMENSIONS
-            if is_fine and all(type(size) is int and size >= 0 for size in shape):
+            if is_fine and all(type(size) is int and 0 <= size < 2**63 for size in shape):
                 if dtype is None:
                     return None
                 logical = folder.key_types.get(array.name)

@@ -195,7 +195,7 @@ def size_text(size_bytes: int) -> str:
     >>> size_text(21_500_000)
     '21.5 MB'
     """
-    size = float(size_bytes)
+    size = float(min(size_bytes, 10**21))  # float ends at 1e308, what a header claims does not
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 999.95:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
