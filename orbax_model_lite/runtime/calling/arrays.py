@@ -26,6 +26,7 @@ MAX_BYTES: Final = 4 * 2**30
 ROOT: Final = "arr_0"
 """The key of an array that has none: NumPy's own."""
 
+_MOST_EMPTY: Final = 1 << 20  # strings of no bytes at all
 _DTYPE: Final = "dtype:"
 _LENGTHS: Final = "lengths:"
 
@@ -219,6 +220,9 @@ def _npy(content: bytes) -> np.ndarray:
     if min(shape, default=0) < 0 or count * dtype.itemsize != len(content) - begin:
         raise ValueError(f"{len(content) - begin} bytes for {dtype.name} {list(shape)}")
     if dtype.itemsize == 0:
+        # A header without any content could still claim more strings than memory has objects.
+        if count > _MOST_EMPTY:
+            raise ValueError(f"{count} strings of no bytes")
         return np.zeros(shape, dtype)
     flat = np.frombuffer(content, dtype, count, begin)
     array = flat.reshape(shape, order="F" if is_fortran else "C")

@@ -36,8 +36,8 @@ def random_call(
 
     Raises:
       UnknownNameError: If no form has such a dimension.
-      SignatureMismatchError: If no sizes are allowed, or strings are needed and no call with
-        strings is recorded.
+      SignatureMismatchError: If no sizes are allowed, arrays of these sizes do not fit into
+        memory, or strings are needed and no call with strings is recorded.
       InvalidBundleError: If a recorded call is damaged.
     """
     problem: Exception | None = None
@@ -112,10 +112,20 @@ def _call(
         notes.append(f"strings of a recorded call: {named}")
     for path, spec in leaves:
         if isinstance(spec, Spec) and spec.dtype is not DType.STRING:
-            found[path] = array_at_random(spec, generator)
+            found[path] = _numbers(spec, generator, form.label(path))
     # In the order of the inputs again.
     found = {path: found[path] for path, _ in leaves if path in found}
     return assembled(form, found, notes)
+
+
+def _numbers(spec: Spec, generator: np.random.Generator, label: str) -> np.ndarray:
+    try:
+        return array_at_random(spec, generator)
+    except (MemoryError, OverflowError, ValueError) as e:  # NumPy's for sizes, and for the rank
+        raise SignatureMismatchError(
+            f"input {label!r}: expected {spec!s:.200} in memory; found no room for it "
+            f"({e or 'out of memory'}); choose smaller sizes with --size NAME=N"
+        ) from e
 
 
 def _recorded_strings(

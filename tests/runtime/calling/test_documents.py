@@ -146,6 +146,11 @@ HOSTILE = {
     "a header that claims terabytes": (".npy", claiming((2**40,)), "16 bytes for float32"),
     "a header with a product that overflows": (".npy", claiming((2**62, 2**62)), "16 bytes for"),
     "a header with a negative size": (".npy", claiming((-1, -4)), "16 bytes for"),
+    "a header that claims a tera of empty strings": (
+        ".npy",
+        claiming((2**40,), "|S0")[:-16],
+        "1099511627776 strings of no bytes",
+    ),
     "a header that is code": (
         ".npy",
         b"\x93NUMPY\x01\x00\x76\x00" + b"__import__('os').abort()".ljust(117) + b"\n",

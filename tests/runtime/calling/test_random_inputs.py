@@ -174,3 +174,13 @@ def test_recorded_strings_of_another_shape_are_not_bent(recorded, target, spec):
     bundle = recorded(strings(b"a", b"b"))
     with pytest.raises(SignatureMismatchError, match=r"expected recorded strings \[2, 3\]"):
         random_call(bundle, target(spec("b", 3, dtype="string")))
+
+
+@pytest.mark.parametrize(
+    "shape", [(2**62,) * 3, (1,) * 3000, (2**46,)], ids=["too large", "too deep", "no such memory"]
+)
+def test_sizes_that_no_memory_has_are_told(nothing, shape):
+    form = Form(args=(Spec(shape=shape, dtype=DType.FLOAT32),), kwargs={}, names=("x",))
+    target = Target(kind="function", name="f", forms=(form,), stages=())
+    with pytest.raises(SignatureMismatchError, match=r"input 'x': .*; choose smaller sizes"):
+        random_call(nothing, target)
