@@ -64,7 +64,7 @@ def signature_lines(
     position = 0
     for key, tree in _keyed(signature, names):
         count = len(leaves(tree))
-        placed = {i - position: inputs[i] for i in inputs if position <= i < position + count}
+        placed = {i: inputs[position + i] for i in range(count) if position + i in inputs}
         found += _lines(tree, placed, key)
         position += count
     return found, _lines(signature.outputs, outputs)
@@ -132,7 +132,8 @@ def _sharding(raw: bytes | None) -> str:
         return "replicated"
     proto = records.parsed(sharding_pb2.OpSharding(), raw, "sharding")
     if not proto.tile_assignment_dimensions:
-        return sharding_pb2.OpSharding.Type.Name(proto.type).lower()
+        kind = sharding_pb2.OpSharding.Type.DESCRIPTOR.values_by_number.get(proto.type)
+        return f"kind {proto.type}" if kind is None else kind.name.lower()
     return f"tiles {list(proto.tile_assignment_dimensions)}"
 
 

@@ -18,6 +18,7 @@ from orbax_model_lite.jaxtypes.shapes import DimScope, from_aval, parse_shorthan
 
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 _RELATION = re.compile(r"(>=|<=|==)")
+_MOST_BITS = 256
 _ARITHMETIC = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -56,7 +57,13 @@ def _fixed_dim(expression: str, sizes: Mapping[str, int]) -> int | str:
 
 def _integer(text: str) -> int:
     """Returns the number that an expression of numbers comes to; JAX keeps "mod(8, 4)" as it is."""
-    return _computed(ast.parse(text.strip().replace("^", "**"), mode="eval").body, text)
+    try:
+        return _computed(ast.parse(text.strip().replace("^", "**"), mode="eval").body, text)
+    except (ArithmeticError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError) as e:
+        raise InvalidModelError(
+            f"dimension {text.strip():.80}: expected an expression that comes to a number; found "
+            f"one that does not ({e}); correct the expression"
+        ) from e
 
 
 def _computed(node: ast.expr, text: str) -> int:
@@ -66,7 +73,11 @@ def _computed(node: ast.expr, text: str) -> int:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_computed(operand, text)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _ARITHMETIC[type(op)](_computed(left, text), _computed(right, text))
+            one, other = _computed(left, text), _computed(right, text)
+            # Of a stranger's dimension: 9^9^9^9 has no end, and b^-1 is no size.
+            if isinstance(op, ast.Pow) and not 0 <= one.bit_length() * other <= _MOST_BITS:
+                raise OverflowError(f"no power of at most {_MOST_BITS} bits")
+            return _ARITHMETIC[type(op)](one, other)
         case ast.Call(func=ast.Name(id=name), args=args) if name in _FUNCTIONS:
             return _FUNCTIONS[name](*(_computed(argument, text) for argument in args))
     raise InvalidModelError(

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from orbax_model_lite import core
+from orbax_model_lite._proto import sharding_pb2
 from orbax_model_lite.core import layout
 from orbax_model_lite.inspection import describe, signature_lines
+from orbax_model_lite.inspection.signatures import plain_signature_lines
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 ROW = core.Spec(shape=("b", 4), dtype=core.DType.FLOAT32)
@@ -68,3 +70,10 @@ def test_a_large_argument_is_counted(leaves, shown, tmp_path):
     core.save({"f": made}, tmp_path / "m.obm")
     (found,) = describe(tmp_path / "m.obm").functions
     assert shown in found.signature.partition(" -> ")[0]
+
+
+def test_a_kind_of_sharding_that_nobody_knows_has_a_line_all_the_same():
+    unknown = sharding_pb2.OpSharding.FromString(b"\x08\x4d").SerializeToString()
+    spec = core.Spec(shape=(2,), dtype=core.DType.FLOAT32, sharding=unknown)
+    inputs, _ = plain_signature_lines(core.Signature.of_call((spec,), {}, ROW))
+    assert inputs[0].sharding == "kind 77"

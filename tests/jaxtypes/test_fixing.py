@@ -48,3 +48,24 @@ def test_a_constraint_on_a_remainder_is_met_or_broken():
     assert remaining(["mod(b, 4) == 0", "t >= b"], {"b": 8}, "f") == ("t >= 8",)
     with pytest.raises(InvalidModelError, match=r"expected sizes with mod\(b, 4\) == 0; found b=9"):
         remaining(["mod(b, 4) == 0"], {"b": 9}, "f")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "b^9^9^9",
+        "b^99999999",
+        "b^-1",
+        "b b",
+        "max(b)",
+        "mod(b)",
+        "mod(b, 0)",
+        "*".join(["b"] * 3000),
+        "(" * 300 + "b" + ")" * 300,
+        "9" * 5000 + "*b",
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_dimension_that_comes_to_no_number_is_refused_and_not_computed(expression):
+    with pytest.raises(InvalidModelError, match="correct the expression"):
+        fixed_spec(Spec(shape=(expression,), dtype=DType.FLOAT32), {"b": 2})

@@ -255,3 +255,7 @@ def test_all_missing_extras_are_one_line():
 def test_a_problem_without_advice_is_no_check():
     with pytest.raises(ValueError, match="expected advice"):
         Check(name="x", verdict="problem", found="y")
+
+
+def test_a_version_of_thousands_of_digits_is_compared():
+    assert is_older("0.10", "9" * 5000)

@@ -116,6 +116,7 @@ def _aligned(*versions: str) -> list[tuple[int, ...]]:
     parts = []
     for version in versions:
         matched = re.match(r"\d+(\.\d+)*", version)
-        parts.append([int(part) for part in matched[0].split(".")] if matched else [0])
+        # A bundle may claim any version; Python refuses to read very long numbers.
+        parts.append([int(part[:18]) for part in matched[0].split(".")] if matched else [0])
     most = max(map(len, parts))
     return [tuple(part + [0] * (most - len(part))) for part in parts]
