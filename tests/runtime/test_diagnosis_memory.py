@@ -138,6 +138,22 @@ def test_a_system_that_does_not_tell_its_memory_leaves_it_open():
     ("files", "left"),
     [
         ({"memory.max": "5000", "memory.current": "2000"}, 3000),
+        (
+            {
+                "memory.max": "5000",
+                "memory.current": "4500",
+                "memory.stat": "anon 500\nfile 4000\ninactive_file 3500",
+            },
+            4000,
+        ),
+        (
+            {
+                "memory.limit_in_bytes": "5000",
+                "memory.usage_in_bytes": "4000",
+                "memory.stat": "inactive_file 1\ntotal_inactive_file 3000",
+            },
+            4000,
+        ),
         ({"memory.max": "max", "memory.current": "2000"}, None),
         ({"memory.limit_in_bytes": "5000", "memory.usage_in_bytes": "6000"}, 0),
         ({"memory.limit_in_bytes": str(2**63 - 4096), "memory.usage_in_bytes": "5"}, None),

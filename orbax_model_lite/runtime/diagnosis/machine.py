@@ -126,5 +126,16 @@ def _left_in(folder: Path) -> int | None:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number
             most = int(Path(folder, limit).read_text("ascii"))
             if most < _UNLIMITED:
-                return max(0, most - int(Path(folder, used).read_text("ascii")))
+                taken = int(Path(folder, used).read_text("ascii")) - _given_back_in(folder)
+                return max(0, most - max(0, taken))
     return None
+
+
+def _given_back_in(folder: Path) -> int:
+    """Returns what a control group counts as used and gives back when asked: old file pages."""
+    # Reading a bundle is enough to fill a group with the pages of its files.
+    with contextlib.suppress(OSError, ValueError):
+        counts = dict(line.split() for line in Path(folder, "memory.stat").read_text().splitlines())
+        # Of version 1, the plain count leaves out the groups below.
+        return int(counts.get("total_inactive_file", counts.get("inactive_file", 0)))
+    return 0
