@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,22 @@ def write_safetensors(path: Path, tree: Any, specs: Any = None) -> None:
     values = {format_path(at): array for at, array in flatten_with_path(tree)}
     plan = safetensors.planned(map_leaves(spec_of, tree) if specs is None else specs)
     safetensors.write(path, plan, lambda array: values[format_path(array.path)])
+
+
+def with_foreign_checkpoint(folder: Path, shape: list[int]) -> core.Bundle:
+    """Returns a bundle in `folder` whose weights "w" are one array "a" of zeros without a chunk."""
+    (folder / "ck/a").mkdir(parents=True)
+    entry = {
+        "key_metadata": [{"key": "a", "key_type": 2}],
+        "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
+    }
+    record = {"tree_metadata": {"('a',)": entry}, "use_ocdbt": False, "use_zarr3": False}
+    header = {"shape": shape, "chunks": [1] * len(shape), "dtype": "<f4", "fill_value": 0}
+    others = {"order": "C", "filters": None, "compressor": None, "zarr_format": 2}
+    (folder / "ck/_METADATA").write_text(json.dumps(record))
+    (folder / "ck/a/.zarray").write_text(json.dumps(header | others))
+    core.save({"w": core.convert_path_to_value("ck/", "orbax_checkpoint")}, folder)
+    return core.read(folder)
 
 
 @pytest.fixture

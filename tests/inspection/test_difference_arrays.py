@@ -75,3 +75,19 @@ def test_complex_numbers_are_compared_by_their_absolute_difference():
 def test_what_becomes_infinite_is_counted_and_left_out_of_the_norm():
     found = distance(np.array([3.0, 4.0, 1.0]), np.array([3.0, 4.5, math.inf]))
     assert (found.changed_count, found.relative_norm) == (2, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        (np.array([2**53 + 1, 5, -1]), np.array([2**53, 5, 2**64 - 1], np.uint64), 2),
+        (np.array([2**53, 5], np.uint64), np.array([2**53 + 1, 5]), 1),
+        (np.array([-3, 4], np.int8), np.array([-3, 4], np.int64), 0),
+        (np.array([False, True]), np.array([0, 1], np.uint64), 0),
+    ],
+    ids=["int64 to uint64", "uint64 to int64", "int8 to int64", "bool to uint64"],
+)
+def test_whole_numbers_of_two_types_are_compared_exactly(before, after, changed):
+    found = ArrayDistance(DType.from_numpy(before.dtype), DType.from_numpy(after.dtype))
+    found.add(before, after)
+    assert found.changed_count == changed

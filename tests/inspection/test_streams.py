@@ -15,6 +15,7 @@ from orbax_model_lite import core
 from orbax_model_lite.errors import InvalidBundleError
 from orbax_model_lite.inspection import list_weights
 from orbax_model_lite.inspection.streams import indices, open_weights
+from tests.inspection.conftest import with_foreign_checkpoint
 
 ROOT = Path(__file__).parent.parent
 LIMIT_MIB = 250
@@ -56,19 +57,7 @@ def test_the_first_piece_of_an_array_beyond_any_memory_comes_at_once():
 
 
 def test_a_checkpoint_that_claims_far_more_than_its_chunks_hold_is_refused(tmp_path):
-    folder = tmp_path / "ck"
-    (folder / "a").mkdir(parents=True)
-    entry = {
-        "key_metadata": [{"key": "a", "key_type": 2}],
-        "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
-    }
-    record = {"tree_metadata": {"('a',)": entry}, "use_ocdbt": False, "use_zarr3": False}
-    header = {"shape": [10**15], "chunks": [1], "dtype": "<f4", "fill_value": 0, "order": "C"}
-    others = {"filters": None, "compressor": None, "zarr_format": 2, "dimension_separator": "."}
-    (folder / "_METADATA").write_text(json.dumps(record))
-    (folder / "a" / ".zarray").write_text(json.dumps(header | others))
-    core.save({"w": core.convert_path_to_value("ck/", "orbax_checkpoint")}, tmp_path)
-    bundle = core.read(tmp_path)
+    bundle = with_foreign_checkpoint(tmp_path, [10**15])
     with (
         open_weights(bundle, "w", bundle.values["w"]) as stream,
         pytest.raises(InvalidBundleError, match=r"claim 4000000000000000; .* damaged"),

@@ -14,6 +14,7 @@ from orbax_model_lite.inspection.wording import size_text
 from orbax_model_lite.jax2obm.checkpoint.folder import CheckpointFolder
 from orbax_model_lite.jax2obm.checkpoint.zarr_headers import recorded_spec
 from orbax_model_lite.jax2obm.weights.stored import StoredArray
+from tests.inspection.conftest import with_foreign_checkpoint
 
 CHECKPOINT = Path(__file__).parent.parent / "corpus/checkpoint_weights/model"
 
@@ -48,17 +49,7 @@ def test_packed_types_are_listed_with_their_problem(tmp_path):
 
 
 def test_sizes_beyond_any_memory_are_listed_with_their_problem(tmp_path):
-    folder = tmp_path / "ck"
-    (folder / "a").mkdir(parents=True)
-    entry = {
-        "key_metadata": [{"key": "a", "key_type": 2}],
-        "value_metadata": {"value_type": "jax.Array", "skip_deserialize": False},
-    }
-    record = {"tree_metadata": {"('a',)": entry}, "use_ocdbt": False, "use_zarr3": False}
-    (folder / "_METADATA").write_text(json.dumps(record))
-    (folder / "a" / ".zarray").write_text(json.dumps({"shape": [2**62] * 60, "dtype": "<f4"}))
-    core.save({"w": core.convert_path_to_value("ck/", "orbax_checkpoint")}, tmp_path)
-    bundle = core.read(tmp_path)
+    bundle = with_foreign_checkpoint(tmp_path, [2**62] * 60)
     (array,) = listed(bundle)
     assert (array.shape, array.size_bytes) == (None, None)
     assert "more elements than any memory has" in array.problem

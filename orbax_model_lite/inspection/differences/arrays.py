@@ -38,7 +38,7 @@ class ArrayDistance:
           after: Element type of the other.
         """
         self._is_complex = before in _COMPLEX or after in _COMPLEX
-        self._is_whole = before is after and _is_whole(before)
+        self._is_whole = _is_whole(before) and _is_whole(after)
         self.changed_count = 0
         self._change = 0.0
         self._before = 0.0
@@ -63,10 +63,8 @@ class ArrayDistance:
     def _add(self, old: np.ndarray, new: np.ndarray) -> None:
         wide_old, wide_new = self._wide(old), self._wide(new)
         if self._is_whole:
-            self.changed_count += int(np.count_nonzero(wide_old != wide_new))
-            # Unsigned subtraction of the smaller wraps around to the right distance.
-            most, least = np.maximum(wide_old, wide_new), np.minimum(wide_old, wide_new)
-            distance = (most.view(np.uint64) - least.view(np.uint64)).astype(np.float64)
+            distance = _whole_distance(wide_old, wide_new)
+            self.changed_count += int(np.count_nonzero(distance))
             self._sum_up(distance, wide_old.astype(np.float64))
             return
         distance = wide_new - wide_old
@@ -140,6 +138,19 @@ def is_equal(before: np.ndarray, after: np.ndarray) -> bool:
 
 def _is_whole(dtype: DType) -> bool:
     return dtype is DType.BOOL or dtype.value.startswith(("int", "uint"))
+
+
+def _whole_distance(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Returns how far int64 or uint64 numbers are apart, as float64: 0 only of equal ones."""
+    below = np.zeros(())
+    if old.dtype != new.dtype:
+        # NumPy's common type of the two is float64, to which large neighbours are equal.
+        signed, unsigned = (old, new) if old.dtype == np.int64 else (new, old)
+        below = np.maximum(-signed.astype(np.float64), 0)
+        old, new = np.maximum(signed, 0).view(np.uint64), unsigned
+    # Unsigned subtraction of the smaller wraps around to the right distance.
+    most, least = np.maximum(old, new), np.minimum(old, new)
+    return (most.view(np.uint64) - least.view(np.uint64)).astype(np.float64) + below
 
 
 def _length(values: np.ndarray) -> float:
