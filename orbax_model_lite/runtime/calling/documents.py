@@ -7,6 +7,7 @@ first bytes do. Every other file is its bytes: a string input, or an image.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,16 +151,25 @@ def _parsed_json(content: bytes | str, where: str) -> Any:
       where: Beginning of a message.
 
     Raises:
-      SignatureMismatchError: If it does not parse, or an object has a key twice.
+      SignatureMismatchError: If it does not parse, an object has a key twice, or a number is out
+        of the range of float64.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=_object)
+        return json.loads(text, object_pairs_hook=_object, parse_float=_finite)
     except (ValueError, RecursionError, MemoryError) as e:
         found = str(e) or type(e).__name__
         raise SignatureMismatchError(
             f"{where}: expected JSON; found {found:.200}; correct it"
         ) from e
+
+
+def _finite(text: str) -> float:
+    # Python reads 1e400 as infinity, which nobody has written.
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(f"{text:.40}, which is out of the range of float64")
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -241,3 +241,9 @@ def test_a_value_without_quotes_is_told_about_them():
     with pytest.raises(SignatureMismatchError, match="strings stand in quotes"):
         read_value("mine", "value 'ids=mine'")
     assert read_value(json.dumps("mine"), "value") == JsonValue("mine")
+
+
+@pytest.mark.parametrize("text", ["[1.5, 1e400]", "-2.5e999"])
+def test_a_number_beyond_float64_is_no_infinity(text):
+    with pytest.raises(SignatureMismatchError, match=r"e\d+, which is out of the range of float64"):
+        read_value(text, "value 'x'")
