@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -108,7 +109,9 @@ def _custom_calls(programs: Sequence[Program], judgement: Judgement, calls: Call
     for found in judged.values():
         if found.refused:
             told = refusal("custom calls", found.refused)
-            names = " ".join(f"--trust-custom-call {name}" for name in sorted(found.custom_calls))
+            # A line to be copied into a shell, of names that a stranger chose.
+            quoted = map(shlex.quote, sorted(found.custom_calls))
+            names = " ".join(f"--trust-custom-call {name}" for name in quoted)
             advice = f"{told.advice}; to go on here: obm doctor {names}"
             return Check(name=told.name, verdict="problem", found=told.found, advice=advice)
     for label, found in judged.items():
