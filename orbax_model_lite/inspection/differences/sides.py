@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import hashlib
 import os
@@ -29,6 +30,7 @@ class Side:
           bundle: A folder, or what was read from it.
         """
         self.label = label
+        self._sorted_names: list[str] | None = None
         with self.errors():
             self.bundle = bundle if isinstance(bundle, Bundle) else read(bundle)
 
@@ -74,12 +76,16 @@ class Side:
         """Returns the recorded digests of a file ("") or of the files in a folder; None if none."""
         plain = PurePosixPath(path).as_posix()
         inside = f"{plain}/"
-        found = {}
-        for name, digest in (self.bundle.digests or {}).items():
-            if name == plain:
-                found[""] = digest
-            elif name.startswith(inside):
-                found[name.removeprefix(inside)] = digest
+        digests = self.bundle.digests or {}
+        if self._sorted_names is None:
+            # There may be as many values as files: not all names are looked through for each.
+            self._sorted_names = sorted(digests)
+        found = {"": digests[plain]} if plain in digests else {}
+        for i in range(bisect.bisect_left(self._sorted_names, inside), len(self._sorted_names)):
+            name = self._sorted_names[i]
+            if not name.startswith(inside):
+                break
+            found[name.removeprefix(inside)] = digests[name]
         return found or None
 
     def files(self, data: Data, where: str) -> Mapping[str, FileDigest]:
