@@ -101,6 +101,23 @@ def test_a_platform_that_is_not_here_is_a_problem(linear):
     assert found["programs"].verdict == "unknown"
 
 
+def test_a_gpu_that_jax_does_not_see_is_no_fault_of_the_bundle(linear, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    found = checks(linear, platform="cuda")["jax"]
+    assert found.verdict == "problem"
+    assert (
+        found.found == "expected a JAX that starts on 'cuda'; found no such device on this machine"
+    )
+    assert found.advice.startswith('pip install "jax[cuda13]"')
+
+
+def test_the_platform_of_the_environment_is_named(linear, monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "tpu")
+    found = checks(linear)["jax"]
+    assert "starts on 'tpu'" in found.found
+    assert found.advice.startswith('pip install "jax[tpu]"')
+
+
 @pytest.mark.parametrize(
     ("here", "verdict", "text"),
     [(8, "ok", "8 devices"), (2, "note", "load takes 2 of them"), (3, "note", "load takes 2")],

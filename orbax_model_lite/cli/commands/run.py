@@ -128,14 +128,19 @@ def _call(options: argparse.Namespace, bundle: Bundle, target: Target) -> Call:
 
 def _outputs(options: argparse.Namespace, bundle: Bundle, target: Target, call: Call) -> HostTree:
     from orbax_model_lite.cli.limits import trust_of
-    from orbax_model_lite.runtime.calling import bind, host_tree, require_platform
+    from orbax_model_lite.runtime.calling import (
+        bind,
+        host_tree,
+        platform_errors,
+        require_platform,
+    )
     from orbax_model_lite.runtime.loading import load
 
     # What frameworks notice is no part of what is printed.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if options.platform is not None:
         require_platform(options.platform)
-    with load(bundle, trust=trust_of(options)) as model:
+    with platform_errors(), load(bundle, trust=trust_of(options)) as model:
         return host_tree(bind(model, target)(*call.args, **call.kwargs))
 
 

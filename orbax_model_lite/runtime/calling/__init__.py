@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from orbax_model_lite.runtime.calling.matching import Call, call_from
     from orbax_model_lite.runtime.calling.outputs import HostTree, host_tree, write_outputs
     from orbax_model_lite.runtime.calling.placing import Source
-    from orbax_model_lite.runtime.calling.platforms import require_platform
+    from orbax_model_lite.runtime.calling.platforms import platform_errors, require_platform
     from orbax_model_lite.runtime.calling.random_inputs import random_call
     from orbax_model_lite.runtime.calling.target import Form, Target, bind, find_target
 
@@ -31,6 +31,7 @@ _PLACES = {
     "find_target": "target",
     "host_tree": "outputs",
     "random_call": "random_inputs",
+    "platform_errors": "platforms",
     "read_document": "documents",
     "read_value": "documents",
     "require_platform": "platforms",
@@ -48,6 +49,7 @@ __all__ = [
     "call_from",
     "find_target",
     "host_tree",
+    "platform_errors",
     "random_call",
     "read_document",
     "read_value",

@@ -22,10 +22,15 @@ from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.core.value import ExternalValue
 from orbax_model_lite.errors import MissingDependencyError, ObmError, UntrustedError
 from orbax_model_lite.runtime import trust as gates
+from orbax_model_lite.runtime.calling.platforms import no_device_text
 from orbax_model_lite.runtime.trust import Trust
 
 # What a broken installation raises when it is imported, or a platform that cannot be started.
-_BROKEN: Final = (ImportError, RuntimeError, AttributeError, TypeError, ValueError, OSError)
+_BROKEN: Final = (
+    *(ImportError, RuntimeError, AttributeError, TypeError, ValueError, OSError),
+    # JAX asserts that it has found a device.
+    AssertionError,
+)
 _ESTIMATING: Final = "orbax_model_lite.jax2obm.estimating"
 
 
@@ -68,7 +73,7 @@ def programs(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         facts = asdict(_lazy.load(f"{_ESTIMATING}:jax_facts")())
     except _BROKEN as e:
-        return {"jax": {"problem": _short(e)}, "programs": []}
+        return {"jax": {"problem": no_device_text(e)}, "programs": []}
     bundle = read(request["path"])
     trust = Trust(custom_calls=request["custom_calls"])
     found = []

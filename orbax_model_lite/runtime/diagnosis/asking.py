@@ -241,17 +241,22 @@ def _jax(found: Mapping[str, Any], environment: Mapping[str, str]) -> Jax | Sile
     try:
         facts = dict(found["jax"])
         if "problem" in facts:
-            line = JAX_FOR.get(environment.get("JAX_PLATFORMS", ""), "install it again")
-            message = (
-                f"expected a JAX that starts; found {facts['problem']}; {line}, or choose another "
-                "platform (--platform, JAX_PLATFORMS)"
-            )
-            return Silence(message=message)
+            return Silence(message=_not_started(str(facts["problem"]), environment))
         devices = tuple(Device(**device) for device in facts.pop("devices"))
         low, high = facts.pop("conventions")
         return Jax(devices=devices, conventions=(low, high), **facts)
     except _MALFORMED:
         return Silence(message=isolating.NO_ANSWER)
+
+
+def _not_started(problem: str, environment: Mapping[str, str]) -> str:
+    wanted = {**os.environ, **environment}.get("JAX_PLATFORMS", "")
+    on = f" on {wanted!r}" if wanted else ""
+    line = JAX_FOR.get(wanted.partition(",")[0].strip(), "install it again")
+    return (
+        f"expected a JAX that starts{on}; found {problem}; {line}, or choose another platform "
+        "(--platform, JAX_PLATFORMS)"
+    )
 
 
 def _judgement(found: Mapping[str, Any], programs: Sequence[Program]) -> Judgement:

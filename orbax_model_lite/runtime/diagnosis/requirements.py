@@ -29,7 +29,7 @@ EXTRAS: Final[Mapping[str, str]] = {
 }
 """Package to the extra that brings it."""
 JAX_FOR: Final[Mapping[str, str]] = {
-    "cuda": 'pip install "jax[cuda13]"',
+    "cuda": 'pip install "jax[cuda13]", or "jax[cuda12]" where the driver is older',
     "tpu": 'pip install "jax[tpu]"',
 }
 """Platform to how a JAX for it is installed; without one, JAX has the CPU only."""

@@ -26,7 +26,7 @@ from orbax_model_lite.errors import ObmError
 from orbax_model_lite.runtime.calling import documents
 from orbax_model_lite.runtime.calling.matching import Call, call_from
 from orbax_model_lite.runtime.calling.placing import Source
-from orbax_model_lite.runtime.calling.platforms import require_platform
+from orbax_model_lite.runtime.calling.platforms import platform_errors, require_platform
 from orbax_model_lite.runtime.calling.target import Target, bind, find_target
 from orbax_model_lite.runtime.loading import load, read_orchestration
 from orbax_model_lite.runtime.measuring.measurement import (
@@ -64,7 +64,8 @@ def answer(place: str) -> None:
     for name in ("files", "values"):
         value[name] = tuple(tuple(entry) for entry in value[name])
     try:
-        found = measured(Request(**value), Path(place).parent, tell)
+        with platform_errors():
+            found = measured(Request(**value), Path(place).parent, tell)
         tell({"result": asdict(found)})
     except ObmError as e:
         tell({"error": type(e).__name__, "message": str(e)})
