@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def add_path(parser: argparse.ArgumentParser) -> None:
     """Adds the bundle's folder, as `options.path`."""
-    parser.add_argument("path", metavar="PATH", help="the bundle's folder")
+    parser.add_argument("path", metavar="PATH", type=folder, help="the bundle's folder")
 
 
 def add_form(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +37,32 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def folder(text: str) -> str:
+    """Returns the path of a folder on this machine, which need not exist."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a folder; found an empty path")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"expected a folder on this machine; found {text!r}; download it first"
+        )
+    return text
+
+
+def file(text: str) -> str:
+    """Returns the path of a file that can be written, as far as folders tell."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file; found the folder {text!r}")
+    above = Path(text).parent
+    if not above.is_dir():
+        raise argparse.ArgumentTypeError(f"no folder {str(above)!r} to write to")
+    return text
+
+
 def positive(text: str) -> float:
     """Returns a positive number."""
     number = float(text)
     if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"expected a positive number; found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1e9; found {text!r}")
     return number
 
 

@@ -87,6 +87,8 @@ def _width(stream: TextIO, environment: Mapping[str, str], *, is_terminal: bool)
     if not is_terminal:
         return None
     try:
-        return max(_NARROWEST, os.get_terminal_size(stream.fileno()).columns)
+        columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
-        return 80
+        columns = 0
+    # A terminal that nobody has told its size says 0.
+    return max(_NARROWEST, columns) if columns else 80

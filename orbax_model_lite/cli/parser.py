@@ -45,12 +45,25 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     typed = next((a for a in arguments if not a.startswith("-")), None)
     parser = grammar({typed} & set(COMMANDS))
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    # From here on the usage is that of the command.
+    command = options.command
+    if unknown:
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{_hint(command, unknown)}")
     for name, needed in options.needs.items():
         if _is_given(getattr(options, name, None)) and not any(getattr(options, n) for n in needed):
             others = " or ".join(f"--{n.replace('_', '-')}" for n in needed)
-            parser.error(f"--{name.replace('_', '-')} means nothing without {others}")
+            command.error(f"--{name.replace('_', '-')} means nothing without {others}")
     return options
+
+
+def _hint(command: argparse.ArgumentParser, unknown: Sequence[str]) -> str:
+    import difflib
+
+    known = [text for action in command._actions for text in action.option_strings]
+    typed = next((text.partition("=")[0] for text in unknown if text.startswith("--")), "")
+    near = difflib.get_close_matches(typed, known, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _is_given(value: object) -> bool:
@@ -86,7 +99,7 @@ def _add_details(parser: argparse.ArgumentParser, module: ModuleType, about: str
     parser.description = getattr(module, "DESCRIPTION", f"Prints {about}.")
     parser.epilog = module.EXAMPLES
     module.add_arguments(parser)
-    parser.set_defaults(run=module.run, needs=module.NEEDS)
+    parser.set_defaults(command=parser, run=module.run, needs=module.NEEDS)
 
 
 class _Version(argparse.Action):

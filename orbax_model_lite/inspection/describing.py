@@ -147,6 +147,11 @@ class _Describer:
                 )
                 for stage in found.pipelines[name].stages
             ]
+            self._problems += [
+                f"pipeline {name!r}: no function {stage.function!r} in the bundle; save it again"
+                for stage in stages
+                if stage.kind == "missing"
+            ]
             yield PipelineDescription(
                 name=name, is_default=name == found.default_name, stages=tuple(stages)
             )
@@ -222,7 +227,9 @@ def _note(function: ConcreteFunction) -> str:
     lowering = function.lowering if isinstance(function, OpaqueFunction) else None
     if lowering is None or not lowering.reason:
         return ""
-    return f"{lowering.operation}: {lowering.reason}" if lowering.operation else lowering.reason
+    if not lowering.operation or lowering.reason.startswith(lowering.operation):
+        return lowering.reason
+    return f"{lowering.operation}: {lowering.reason}"
 
 
 def _kind(found: Object) -> str:

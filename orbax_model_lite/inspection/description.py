@@ -137,6 +137,11 @@ class Description:
     problems: tuple[str, ...]
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether something could not be read that the bundle says it has."""
+        return bool(self.problems) or any(weights.problem for weights in self.weights)
+
+    @property
     def needs_tensorflow(self) -> tuple[str, ...]:
         """Names of the functions whose call imports TensorFlow."""
         return tuple(f.name for f in self.functions if f.needs_tensorflow)

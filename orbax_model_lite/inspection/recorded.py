@@ -97,4 +97,4 @@ def _begins(array: Any) -> str:
 def _value_text(value: Any) -> str:
     if isinstance(value, bytes):
         return f"{value[:24]!r}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:24]
+    return f"{value:.4g}" if isinstance(value, float | complex) else str(value)[:24]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from orbax_model_lite.cli import command
+from orbax_model_lite.cli.console import Console
 from orbax_model_lite.core.limits import ReadLimits
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -235,3 +237,34 @@ def test_the_module_is_the_command(bundle):
         [*OBM, "verify", str(bundle), "--quiet"], env=ENVIRONMENT, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (("show", ""), "expected a folder; found an empty path"),
+        (("diff", "a", ""), "expected a folder; found an empty path"),
+        (("show", "https://x.y/z.obm"), "found 'https://x.y/z.obm'; download it first"),
+        (("show", "m.obm", "--detials", "x"), "did you mean --details?"),
+        (("show", "m.obm", "--hlo", "f", "--output", "/nope/m.mlir"), "no folder '/nope' to write"),
+        (("verify", "m.obm", "--isolate", "--memory-gib", "1e30"), "a number from 0 to 1e9"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_misuse_is_told_with_the_usage_of_its_command(line, said, obm):
+    found = obm(*line)
+    assert found.code == 2
+    assert found.err.startswith(f"usage: obm {line[0]} ")
+    assert said in found.err
+
+
+def test_a_terminal_that_says_it_has_no_width_is_taken_for_one_of_eighty_columns(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def fileno(self) -> int:
+            return 1
+
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((0, 0)))
+    assert Console(Terminal(), {}).width == 80

@@ -68,7 +68,7 @@ def test_all_arrays_are_in_the_data_a_column_a_list(page):
 
 def test_operations_are_counted_as_recorded(page):
     assert "75 operations of 18 kinds" in page
-    assert "6 rarer ones" in page
+    assert "6 rarer kinds" in page
 
 
 def test_what_needs_tensorflow_is_said(page):

@@ -36,8 +36,10 @@ NEEDS: Final[Mapping[str, Sequence[str]]] = {}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the two bundles and what is a reason to fail."""
-    parser.add_argument("before", metavar="BEFORE", help="the one bundle's folder")
-    parser.add_argument("after", metavar="AFTER", help="the other's")
+    parser.add_argument(
+        "before", metavar="BEFORE", type=arguments.folder, help="the one bundle's folder"
+    )
+    parser.add_argument("after", metavar="AFTER", type=arguments.folder, help="the other's")
     arguments.add_form(parser)
     parser.add_argument(
         "--fail-on",

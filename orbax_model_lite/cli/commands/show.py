@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --weights: least, greatest, mean, deviation, NaN and infinities; reads them all",
     )
-    parser.add_argument("--output", metavar="FILE", help="where --hlo writes to")
+    parser.add_argument(
+        "--output", metavar="FILE", type=arguments.file, help="where --hlo writes to"
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         console.json(asdict(description) | {"needs_tensorflow": description.needs_tensorflow})
     elif not options.quiet:
         write_description(console, description)
-    return 1 if description.problems else 0
+    return 1 if description.is_damaged else 0
 
 
 def write_description(console: Console, found: Description) -> None:
@@ -88,7 +90,8 @@ def write_description(console: Console, found: Description) -> None:
     _write_weights(console, found.weights)
     _write_facts(console, found)
     _write_rest(console, found)
-    for problem in found.problems:
+    damaged = [weights.problem for weights in found.weights if weights.problem]
+    for problem in (*damaged, *found.problems):
         console.line()
         console.line(console.styled("damaged: ", "red") + clean(problem))
 
@@ -151,7 +154,7 @@ def _write_weights(console: Console, weights: Sequence[WeightsDescription]) -> N
             w.name,
             w.format,
             "?" if w.array_count is None else f"{w.array_count:,}",
-            size_text(w.size_bytes if w.array_count != w.unknown_count else None),
+            size_text(None if w.problem or w.array_count == w.unknown_count else w.size_bytes),
             size_text(w.disk_bytes),
             _types(w),
         ]
@@ -163,7 +166,7 @@ def _write_weights(console: Console, weights: Sequence[WeightsDescription]) -> N
 
 def _types(weights: WeightsDescription) -> str:
     if weights.problem:
-        return weights.problem
+        return "damaged"
     total = max(1, weights.size_bytes)
     parts = [f"{name} {100 * size / total:.0f}%" for name, size in weights.dtypes.items()]
     if weights.unknown_count:
@@ -182,7 +185,9 @@ def _write_facts(console: Console, found: Description) -> None:
             calls = [f"{name} x{count}" for name, count in f.custom_calls.items()]
             parts.append(f"custom calls {', '.join(calls)}" if calls else "no custom calls")
         if f.form_note:
-            parts.append(f.form_note)
+            parts.append(
+                f.form_note if f.has_stablehlo_form else f"stays TensorFlow: {f.form_note}"
+            )
         if parts:
             rows.append([f.name, "; ".join(parts)])
     if rows:

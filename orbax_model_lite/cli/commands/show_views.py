@@ -21,7 +21,7 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
 from orbax_model_lite.core.references import concrete_functions
 from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.errors import unknown_name
+from orbax_model_lite.errors import UnknownNameError, unknown_name
 from orbax_model_lite.inspection import (
     ListedArray,
     SignatureLine,
@@ -160,6 +160,8 @@ def _weights(bundle: Bundle, pattern: str, options: argparse.Namespace, console:
         for name, value in bundle.values.items()
         if isinstance(value, ExternalValue)
     }
+    if found and not any(found.values()) and pattern != "*":
+        raise UnknownNameError(f"no array of the weights has a name like {pattern!r}; show all")
     if options.json:
         console.json({name: [asdict(array) for array in arrays] for name, arrays in found.items()})
     elif not options.quiet:

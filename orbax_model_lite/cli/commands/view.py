@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_path(parser)
     arguments.add_form(parser)
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--html", metavar="FILE", type=_file, help="where the page is written to")
+    kind.add_argument("--html", metavar="FILE", type=arguments.file, help="where the page goes")
     kind.add_argument("--explorer", action="store_true", help="in Model Explorer, until Ctrl-C")
     parser.add_argument(
         "--port", type=_port, metavar="N", help="for --explorer, on 127.0.0.1; default a free one"
@@ -119,14 +119,6 @@ def _opened(name: str, write: Callable[[Path], None]) -> Path:
             "write it to a file with --html FILE and open that elsewhere"
         )
     return page
-
-
-def _file(name: str) -> str:
-    if Path(name).is_dir():
-        raise argparse.ArgumentTypeError(f"expected a file; found the folder {name!r}")
-    if not Path(name).parent.is_dir():
-        raise argparse.ArgumentTypeError(f"no folder {os.fspath(Path(name).parent)!r} to write to")
-    return name
 
 
 def _port(text: str) -> int:

@@ -132,7 +132,7 @@ def _operations(bundle: Bundle, about: FunctionDescription, function: ConcreteFu
     if len(rows) > _MOST_BARS:
         more = element(
             "details",
-            element("summary", f"{len(rows) - _MOST_BARS} rarer ones"),
+            element("summary", f"{counted(len(rows) - _MOST_BARS, 'rarer kind')}"),
             table(f"Rarer operations of {about.name}", titles, rows[_MOST_BARS:], "histogram"),
         )
     summary = element(
