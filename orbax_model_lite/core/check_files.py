@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from orbax_model_lite.core import digests, integrity, layout
 from orbax_model_lite.core.digests import FileDigest, Progress
-from orbax_model_lite.core.report import Finding
-from orbax_model_lite.errors import InvalidBundleError, ObmError
+from orbax_model_lite.core.report import Finding, severity_of
+from orbax_model_lite.errors import ObmError
 
 
 def check_files(
@@ -58,8 +58,7 @@ def check_files(
 def of_error(error: ObmError) -> Finding:
     """Returns the finding for an error that reading a bundle has raised."""
     where, _, message = str(error).partition(": ")
-    severity = "error" if isinstance(error, InvalidBundleError) else "inconclusive"
-    return Finding(severity, where, message)
+    return Finding(severity_of(error), where, message)
 
 
 def _compare_names(

@@ -7,12 +7,29 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, final, get_args
 
 from orbax_model_lite import _lazy
+from orbax_model_lite.errors import (
+    MissingDependencyError,
+    ObmError,
+    StorageError,
+    UnsupportedError,
+)
 
 Severity: TypeAlias = Literal["error", "inconclusive", "warning", "info"]
 """From heavy to light. Something is wrong; could not be judged; is unusual; is worth knowing."""
 
 _MOST_SHOWN = 5
+# What says something of this machine or version, and nothing of the bundle.
+_UNJUDGED = (MissingDependencyError, StorageError, UnsupportedError)
 _SEVERITIES: tuple[str, ...] = get_args(Severity)
+
+
+def severity_of(error: ObmError) -> Severity:
+    """Returns how much an error weighs that an inspection met: is the bundle wrong, or unjudged?
+
+    >>> severity_of(UnsupportedError("bundle 'm.obm': newer than this reader; upgrade it"))
+    'inconclusive'
+    """
+    return "inconclusive" if isinstance(error, _UNJUDGED) else "error"
 
 
 @final

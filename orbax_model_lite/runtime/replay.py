@@ -12,7 +12,7 @@ from orbax_model_lite.core.comparison import DEFAULT_TOLERANCES, difference
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.examples import Example, Tolerance, read_example, read_examples_record
-from orbax_model_lite.core.report import Finding
+from orbax_model_lite.core.report import Finding, severity_of
 from orbax_model_lite.core.tree import flatten_with_path, format_path, structure_differences
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.runtime.model import Model
@@ -63,7 +63,8 @@ def _replay_one(
     try:
         outputs = model.callable_of(example)(*example.args, **example.kwargs)
     except ObmError as e:
-        return [Finding(severity="error", where=where, message=f"could not be replayed: {e}")]
+        message = f"could not be replayed: {e}"
+        return [Finding(severity=severity_of(e), where=where, message=message)]
     return _compare(where, example.outputs, outputs, tolerances)
 
 

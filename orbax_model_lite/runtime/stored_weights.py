@@ -11,7 +11,7 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import ConcreteFunction, PolymorphicFunction
 from orbax_model_lite.core.references import MOST_PARTS, unfolded_counts
-from orbax_model_lite.core.report import Finding
+from orbax_model_lite.core.report import Finding, severity_of
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, flatten_with_path, map_leaves
 from orbax_model_lite.core.value import ExternalValue, NamedTupleValue, TupleValue
@@ -43,9 +43,8 @@ def check_stored_weights(bundle: Bundle, orchestration: Orchestration) -> list[F
             try:
                 trees[name] = _stored(path, value.data.mime_type)
             except ObmError as e:
-                findings.append(
-                    Finding(severity="error", where=f"weights {name!r}", message=str(e))
-                )
+                where = f"weights {name!r}"
+                findings.append(Finding(severity=severity_of(e), where=where, message=str(e)))
     counts = unfolded_counts(bundle.objects)
     match = _lazy.load("orbax_model_lite.jax2obm.weights.matching:match")
     for weights, function_name, taken, is_part in _uses(bundle, orchestration):

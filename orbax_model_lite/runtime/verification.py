@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
 from orbax_model_lite.core.bundle import Bundle
+from orbax_model_lite.core.check_files import of_error
 from orbax_model_lite.core.checking import check
 from orbax_model_lite.core.digests import Progress
 from orbax_model_lite.core.examples import Tolerance
 from orbax_model_lite.core.reading import read
-from orbax_model_lite.core.report import Finding, Report
+from orbax_model_lite.core.report import Finding, Report, severity_of
 from orbax_model_lite.errors import ObmError
-from orbax_model_lite.orchestration import check_orchestration
+from orbax_model_lite.orchestration import Orchestration, check_orchestration
 from orbax_model_lite.runtime import replay as replaying
 from orbax_model_lite.runtime.isolation import Isolation, replay_isolated
 from orbax_model_lite.runtime.loading import load, read_orchestration
@@ -19,6 +21,8 @@ from orbax_model_lite.runtime.programs import check_programs
 from orbax_model_lite.runtime.replay import Tolerances
 from orbax_model_lite.runtime.stored_weights import check_stored_weights
 from orbax_model_lite.runtime.trust import Trust
+
+_PIPELINES: Final = "orchestration"
 
 
 def verify(
@@ -62,20 +66,34 @@ def verify(
     findings = list(check(path, progress=progress).findings)
     try:
         bundle = read(path)
-        findings += _check_pipelines(bundle)
-        is_sound = not any(finding.severity == "error" for finding in findings)
-        if replay and is_sound:
-            findings += _replay(bundle, tolerances, trust or Trust(), isolation)
     except ObmError as e:
-        if not any(finding.severity == "error" for finding in findings):
-            findings.append(Finding(severity="error", where=str(path), message=str(e)))
+        # Most often `check` has said it, and one cause is one finding.
+        return Report(findings=tuple(dict.fromkeys([*findings, of_error(e)])))
+    is_whole = not Report(findings=tuple(findings)).has_errors
+    findings += _check_pipelines(bundle, is_whole=is_whole)
+    if replay and not any(f.severity == "error" or f.where == _PIPELINES for f in findings):
+        try:
+            findings += _replay(bundle, tolerances, trust or Trust(), isolation)
+        except ObmError as e:
+            where = f"bundle {os.fspath(bundle.path)!r}"
+            findings.append(Finding(severity=severity_of(e), where=where, message=str(e)))
     return Report(findings=tuple(findings))
 
 
-def _check_pipelines(bundle: Bundle) -> list[Finding]:
-    orchestration = read_orchestration(bundle)
-    problems = check_orchestration(orchestration, bundle.objects, bundle.read_bytes)
-    findings = [Finding(severity="error", where="orchestration", message=p) for p in problems]
+def _check_pipelines(bundle: Bundle, *, is_whole: bool) -> list[Finding]:
+    """Returns what is wrong with pipelines and weights.
+
+    A record of pipelines that cannot be read is said where `is_whole`: else it may have been said.
+    """
+    orchestration = Orchestration(pipelines={})
+    findings = []
+    try:
+        orchestration = read_orchestration(bundle)
+        problems = check_orchestration(orchestration, bundle.objects, bundle.read_bytes)
+        findings = [Finding(severity="error", where=_PIPELINES, message=p) for p in problems]
+    except ObmError as e:
+        if is_whole:
+            findings = [Finding(severity=severity_of(e), where=_PIPELINES, message=str(e))]
     return findings + check_stored_weights(bundle, orchestration)
 
 

@@ -19,6 +19,7 @@ UNREADABLE = {
     "nested_without_end",
     "record_of_noise",
 }
+UNJUDGED = {"from_the_future"}
 NOT_WHOLE = UNREADABLE | {
     "changed_afterwards",
     "program_is_gone",
@@ -95,9 +96,35 @@ def test_show_refuses_what_cannot_be_read(name, obm, broken):
     assert (obm("show", broken(name)).code != 0) >= (name in UNREADABLE)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weights_lead_out",
+        "weights_of_no_json",
+        "weights_beyond_any_disk",
+        "pipeline_without_its_function",
+    ],
+)
+def test_show_says_what_is_damaged(name, obm, broken):
+    said = obm("show", broken(name))
+    assert said.code == 1
+    assert "\ndamaged: " in said.out
+    assert obm("show", broken(name), "--quiet").code == 1
+
+
 @pytest.mark.parametrize("name", sorted(NOT_WHOLE))
 def test_verify_finds_what_is_not_whole(name, obm, broken):
-    assert obm("verify", broken(name), "--quiet").code == 1
+    assert obm("verify", broken(name), "--quiet").code == (3 if name in UNJUDGED else 1)
+
+
+@pytest.mark.parametrize("name", sorted(UNJUDGED))
+@pytest.mark.parametrize("line", ["show", "verify", "view", "doctor"])
+def test_what_only_a_later_version_reads_is_inconclusive_everywhere(
+    name, line, obm, broken, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    command, *options = (READERS | RUNNERS)[line]
+    assert obm(command, broken(name), *options).code == 3
 
 
 @pytest.mark.frameworks

@@ -7,7 +7,7 @@ from typing import Final
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.checking import check
-from orbax_model_lite.core.report import Finding, Report
+from orbax_model_lite.core.report import Finding, Report, severity_of
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.inspection.page.markup import Html, element
 from orbax_model_lite.inspection.page.parts import badge, section
@@ -28,7 +28,9 @@ def inspected(bundle: Bundle) -> Report:
         record = from_data(bundle.read_bytes(data), data.mime_type)
         problems = check_orchestration(record, bundle.objects, bundle.read_bytes)
     except ObmError as e:
-        problems = [str(e)]
+        return report.and_also(
+            [Finding(severity=severity_of(e), where="orchestration", message=str(e))]
+        )
     return report.and_also(
         Finding(severity="error", where="orchestration", message=problem) for problem in problems
     )

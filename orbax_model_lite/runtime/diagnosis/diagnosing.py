@@ -12,6 +12,7 @@ from typing import Final, final
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.digests import Progress
 from orbax_model_lite.core.reading import read
+from orbax_model_lite.core.report import severity_of
 from orbax_model_lite.errors import InvalidBundleError, ObmError, UnknownNameError, unknown_name
 from orbax_model_lite.runtime.diagnosis import asking
 from orbax_model_lite.runtime.diagnosis.asking import Jax, Judgement, Silence, TensorFlow
@@ -88,7 +89,8 @@ def diagnose(
     except ObmError as e:
         if not os.path.lexists(path):
             raise
-        return Diagnosis(path=told, checks=(refusal("bundle", str(e)),))
+        verdict = "problem" if severity_of(e) == "error" else "unknown"
+        return Diagnosis(path=told, checks=(refusal("bundle", str(e), verdict),))
     _require_symbols(needs, sizes or {})
     machine = machine or this_machine()
     checks = list(folder_checks(bundle, with_digests=with_digests, progress=progress))
