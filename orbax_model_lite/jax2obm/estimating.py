@@ -21,7 +21,12 @@ from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ShloFunction
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.tree import Tree, map_leaves
-from orbax_model_lite.errors import InvalidModelError, ObmError, UnsupportedError
+from orbax_model_lite.errors import (
+    InvalidModelError,
+    ObmError,
+    SignatureMismatchError,
+    UnsupportedError,
+)
 from orbax_model_lite.jax2obm.call_errors import CALL_ERRORS, translated
 from orbax_model_lite.jax2obm.engine import JaxEngine
 from orbax_model_lite.jaxtypes.arguments import Parameters, callable_tree
@@ -120,7 +125,8 @@ def estimate(
       name: For messages.
 
     Raises:
-      InvalidModelError: If no sizes meet the constraints of the function.
+      SignatureMismatchError: If the given sizes break a constraint of the function.
+      InvalidModelError: If no sizes meet its constraints.
       InvalidBundleError: If it is damaged.
       UnsupportedError: If it cannot run on the platform or the devices at hand, or XLA refuses it.
     """
@@ -204,11 +210,17 @@ def smallest_sizes(
       where: The function, as the beginning of a message.
 
     Raises:
-      InvalidModelError: If the given sizes break a constraint, or no sizes up to 1024 meet all.
+      SignatureMismatchError: If the given sizes break a constraint.
+      InvalidModelError: If no sizes up to 1024 meet all.
     """
     symbols = function.signature.symbols
     sizes = {symbol: size for symbol, size in given.items() if symbol in symbols}
-    left = remaining([*constraints, *_implied(function)], sizes, where)
+    try:
+        left = remaining([*constraints, *_implied(function)], sizes, where)
+    except InvalidModelError as e:
+        if not sizes:
+            raise
+        raise SignatureMismatchError(str(e)) from e
     free = [symbol for symbol in symbols if symbol not in sizes]
     tries = itertools.islice(_choices(free, sizes, left, where), _MOST_TRIES)
     found = next((choice for choice in tries if choice is not None), None)

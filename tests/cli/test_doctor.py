@@ -163,6 +163,12 @@ def test_a_path_that_does_not_exist_is_misuse(obm, tmp_path):
     assert obm("doctor", tmp_path / "nowhere.obm").code == 2
 
 
+def test_a_platform_that_there_is_not_is_misuse(obm, fine):
+    said = obm("doctor", fine, "--platform", "abacus")
+    assert said.code == 2
+    assert "invalid choice: 'abacus'" in said.err
+
+
 def test_options_reach_the_diagnosis(obm, fine, monkeypatch):
     seen = {}
 

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from orbax_model_lite import core, jax2obm
-from orbax_model_lite.errors import InvalidModelError, UnsupportedError
+from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError, UnsupportedError
 from orbax_model_lite.jax2obm.estimating import estimate, jax_facts, smallest_sizes
 
 pytestmark = pytest.mark.frameworks
@@ -50,6 +50,11 @@ def test_sizes_are_the_smallest_that_the_constraints_allow(shorthands, constrain
 def test_given_sizes_bind_the_others():
     function = symbolic("b, t")
     assert smallest_sizes(function, {"b": 7}, ["t >= b"], "f") == {"b": 7, "t": 7}
+
+
+def test_given_sizes_that_break_a_constraint_are_the_callers_mistake():
+    with pytest.raises(SignatureMismatchError, match="found b=7; choose other sizes"):
+        smallest_sizes(symbolic("b"), {"b": 7}, ["mod(b, 4) == 0"], "f")
 
 
 def test_sizes_beyond_reach_are_asked_for():

@@ -12,7 +12,7 @@ import pytest
 import orbax_model_lite as obm
 from orbax_model_lite import core
 from orbax_model_lite.core import layout
-from orbax_model_lite.errors import ObmError, UnknownNameError
+from orbax_model_lite.errors import ObmError, SignatureMismatchError, UnknownNameError
 from orbax_model_lite.runtime import isolation as isolating
 from orbax_model_lite.runtime.diagnosis import Check, diagnose, this_machine
 from orbax_model_lite.runtime.diagnosis.machine import Machine
@@ -67,11 +67,10 @@ def test_symbolic_sizes_are_the_smallest_allowed_or_those_given(linear):
     assert "arguments 1.0 kB" in found["memory"].found
 
 
-def test_a_size_that_breaks_a_constraint_is_a_problem_in_its_words(linear):
-    found = checks(linear, sizes={"b": 9})["programs"]
-    assert found.verdict == "problem"
-    assert "expected sizes with mod(b, 4) == 0; found b=9" in found.found
-    assert found.advice == "choose other sizes"
+def test_a_size_that_breaks_a_constraint_is_misuse_in_its_words(linear):
+    said = r"expected sizes with mod\(b, 4\) == 0; found b=9; choose other sizes"
+    with pytest.raises(SignatureMismatchError, match=said):
+        diagnose(linear, sizes={"b": 9})
 
 
 def test_names_that_do_not_exist_are_misuse(linear, tmp_path):

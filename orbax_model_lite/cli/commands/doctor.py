@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=N",
         help="of a symbolic dimension; default the smallest that it may have",
     )
-    parser.add_argument("--platform", metavar="NAME", help="to run on: cpu, cuda, rocm, tpu")
+    parser.add_argument(
+        "--platform", choices=("cpu", "cuda", "rocm", "tpu"), help="default: what JAX chooses"
+    )
     parser.add_argument(
         "--digests", action="store_true", help="read every file and compare its digest"
     )
@@ -61,7 +63,8 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Prints every check and the verdict; returns the exit code.
 
     Raises:
-      ObmError: If there is no bundle at the path, or it has no function or size of a given name.
+      ObmError: If there is no bundle at the path, it has no function or size of a given name, or
+        its constraints forbid a given size.
     """
     # Misuse and --help do not wait for all that a diagnosis imports.
     from orbax_model_lite.runtime.diagnosis.diagnosing import diagnose

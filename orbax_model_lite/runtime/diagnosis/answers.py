@@ -20,7 +20,12 @@ from orbax_model_lite.core.references import concrete_functions
 from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import Tree, map_leaves
 from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.errors import MissingDependencyError, ObmError, UntrustedError
+from orbax_model_lite.errors import (
+    MissingDependencyError,
+    ObmError,
+    SignatureMismatchError,
+    UntrustedError,
+)
 from orbax_model_lite.runtime import trust as gates
 from orbax_model_lite.runtime.calling.platforms import no_device_text
 from orbax_model_lite.runtime.trust import Trust
@@ -69,6 +74,9 @@ def programs(request: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what JAX is here, and for each StableHLO function what it calls and takes.
 
     The request has "functions", a list of [name of the object, weights or None].
+
+    Raises:
+      SignatureMismatchError: If a function cannot have the sizes that are asked for.
     """
     try:
         facts = asdict(_lazy.load(f"{_ESTIMATING}:jax_facts")())
@@ -112,6 +120,9 @@ def _program(
         estimate = _lazy.load(f"{_ESTIMATING}:estimate")
         found["estimate"] = asdict(estimate(bundle, function, sizes, name=label))
     except ObmError as e:
+        is_asked_for = not sizes.keys().isdisjoint(function.signature.symbols)
+        if is_asked_for and isinstance(e, SignatureMismatchError):
+            raise
         found["problem"] = str(e)
     return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, final
 
 from orbax_model_lite.core.report import Finding
-from orbax_model_lite.errors import ObmError
+from orbax_model_lite.errors import ObmError, SignatureMismatchError
 from orbax_model_lite.runtime import isolation as isolating
 from orbax_model_lite.runtime.diagnosis.checks import Check, refusal
 from orbax_model_lite.runtime.diagnosis.needs import Program
@@ -198,6 +198,9 @@ def ask_programs(
 
     If one of them ends the child, JAX is asked alone, and each function in a child of its own, so
     that it is known which one it was.
+
+    Raises:
+      SignatureMismatchError: If a program cannot have the sizes.
     """
     names = {program.name: program.weights for program in programs}
     request = {
@@ -278,6 +281,8 @@ def _asked(
 ) -> dict[str, Any] | Silence:
     try:
         found = isolating.ask(request, isolation, environment=environment)
+    except SignatureMismatchError:
+        raise  # The caller's mistake, not the bundle's.
     except ObmError as e:
         return Silence(message=str(e))
     if isinstance(found, Finding):

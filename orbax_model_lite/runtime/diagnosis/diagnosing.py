@@ -73,6 +73,7 @@ def diagnose(
     Raises:
       InvalidBundleError: If there is nothing at the path.
       UnknownNameError: If there is no such function, or it has no such symbolic dimension.
+      SignatureMismatchError: If its constraints forbid the sizes.
 
     Example:
       >>> from orbax_model_lite import core
