@@ -100,6 +100,13 @@ def test_a_bundle_that_loads_is_exit_code_0(obm, fine, here):
     assert said.out.endswith("fine.obm: it will load here\n")
 
 
+def test_files_are_counted_as_show_counts_them(obm, fine, here):
+    here(estimate=SMALL)
+    count = obm("show", fine, "--json").json["file_count"]
+    checks = {check["name"]: check for check in obm("doctor", fine, "--json").json["checks"]}
+    assert checks["bundle"]["found"].startswith(f"{count} files are there; ")
+
+
 def test_a_problem_is_exit_code_1_and_counted(obm, fine, here):
     here(estimate=ESTIMATE)
     said = obm("doctor", fine)
