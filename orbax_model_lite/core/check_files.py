@@ -99,7 +99,11 @@ def _compare_contents(
 
 
 def _compare_size(root: Path, path: str, digest: FileDigest) -> Iterator[Finding]:
-    size = (root / path).stat().st_size
+    try:
+        size = (root / path).stat().st_size
+    except OSError as e:
+        yield _unreadable(path, e)
+        return
     if size != digest.size_bytes:
         message = f"expected {digest.size_bytes} bytes; found {size}; fetch the bundle again"
         yield Finding("error", f"file {path!r}", message)

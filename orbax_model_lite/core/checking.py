@@ -27,6 +27,7 @@ from orbax_model_lite.core.references import (
 )
 from orbax_model_lite.core.report import Finding, Report
 from orbax_model_lite.core.spec import Spec
+from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import flatten_with_path, format_path
 from orbax_model_lite.core.value import ExternalValue, Object, UnknownObject
 from orbax_model_lite.errors import ObmError
@@ -155,7 +156,7 @@ def _unknown_types(name: str, found: Object) -> Iterator[Finding]:
                         "expected a known element type; found none recorded; "
                         "read it from the module or save the bundle again"
                     )
-                    place = f"{where}, {side} {format_path(path)!r}"
+                    place = f"{where}, {side} {format_path(path) or '.'!r}"
                     yield Finding("inconclusive", place, message)
 
 
@@ -172,7 +173,8 @@ def _of_payloads(bundle: Bundle) -> Iterator[Finding]:
             continue
         try:
             file = bundle.resolve(data, where=where)
-            problem = None if file.is_dir() else range_problem(place, file.stat().st_size)
+            with storage_errors("reading", file):
+                problem = None if file.is_dir() else range_problem(place, file.stat().st_size)
         except ObmError as e:
             yield check_files.of_error(e)
             continue

@@ -28,6 +28,16 @@ _ADVICE = {
     errno.ENAMETOOLONG: "the path is too long for the file system; choose a shorter one",
     errno.ELOOP: "symbolic links lead in a circle; remove them",
 }
+# Where nothing is written, another target is no way out.
+_READING = "reading"
+_ADVICE_READING = _ADVICE | {
+    errno.EACCES: "permission was denied; make it readable, with the folders that it is in",
+    errno.EPERM: "permission was denied; make it readable, with the folders that it is in",
+    errno.ENOENT: "nothing is there; fetch or save it again",
+    errno.EISDIR: "a folder stands where a file is needed; fetch or save it again",
+    errno.ENOTDIR: "a file stands where a folder is needed; fetch or save it again",
+    errno.EIO: "the disk is damaged or gone; check it",
+}
 _OUT_OF_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # Some network file systems have no fsync of a folder; one that may not be listed cannot be opened.
 _NO_FOLDER_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES)
@@ -60,7 +70,8 @@ def storage_error(doing: str, path: Path, cause: OSError) -> StorageError:
     """Returns the StorageError for a refusal of the file system."""
     where = os.fspath(path) if cause.filename is None else os.fsdecode(cause.filename)
     reason = cause.strerror or str(cause)
-    advice = _ADVICE.get(cause.errno or 0, "repair the cause and repeat")
+    known = _ADVICE_READING if doing == _READING else _ADVICE
+    advice = known.get(cause.errno or 0, "repair the cause and repeat")
     error = StorageError(
         f"{doing} {where!r}: expected the file system to do it; {reason}; {advice}"
     )

@@ -17,6 +17,7 @@ from typing import Any, Final, final
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.spec import Spec
+from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.core.tree import Tree, flatten_with_path, format_path
 from orbax_model_lite.core.value import ExternalValue
 from orbax_model_lite.errors import ObmError
@@ -70,11 +71,13 @@ def describe_weights(bundle: Bundle, name: str, value: ExternalValue) -> Weights
         "path": place.path if place else "",
     }
     try:
-        fields["disk_bytes"] = disk_bytes(bundle.resolve(value.data, where=f"weights {name!r}"))
+        at = bundle.resolve(value.data, where=f"weights {name!r}")
+        with storage_errors("reading", at):
+            fields["disk_bytes"] = disk_bytes(at)
         if not is_weights(value):
             return WeightsDescription(**fields)
         arrays = list_weights(bundle, name, value)
-    except (ObmError, OSError) as e:
+    except ObmError as e:
         return WeightsDescription(**fields, problem=str(e))
     sizes: Counter[str] = Counter()
     for array in arrays:

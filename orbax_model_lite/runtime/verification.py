@@ -12,6 +12,7 @@ from orbax_model_lite.core.digests import Progress
 from orbax_model_lite.core.examples import Tolerance
 from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.report import Finding, Report, severity_of
+from orbax_model_lite.core.storage import storage_errors
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.orchestration import Orchestration, check_orchestration
 from orbax_model_lite.runtime import replay as replaying
@@ -108,11 +109,13 @@ def run_programs(
       trust: See `verify`.
 
     Raises:
-      ObmError: If a program cannot be parsed, trusted or run at all.
+      ObmError: If a program cannot be parsed, trusted or run at all; a StorageError if the file
+        system refuses.
     """
-    findings = check_programs(bundle)
-    with load(bundle, trust=trust) as model:
-        return findings + replaying.replay(model, tolerances)
+    with storage_errors("reading", bundle.path):
+        findings = check_programs(bundle)
+        with load(bundle, trust=trust) as model:
+            return findings + replaying.replay(model, tolerances)
 
 
 def _replay(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ import orbax_model_lite as obm
 from orbax_model_lite import core
 from orbax_model_lite.core import layout
 from orbax_model_lite.core.data import Data
+from orbax_model_lite.core.value import ExternalValue
 from orbax_model_lite.errors import (
     MissingDependencyError,
     SignatureMismatchError,
@@ -108,3 +112,70 @@ def test_pipelines_that_only_a_later_version_knows_are_inconclusive_and_not_run(
     core.save({}, tmp_path / "m", core.SaveOptions(supplemental_info=supplementals))
     found = obm.verify(tmp_path / "m", replay=True).findings
     assert [(f.severity, f.where) for f in found] == [("inconclusive", "orchestration")]
+
+
+@pytest.fixture(params=["orbax", "safetensors"])
+def closed(request, tmp_path, monkeypatch) -> Path:
+    """Returns a bundle whose weights nobody may read, whoever runs this."""
+    weights = {"k": np.ones((4, 3), np.float32)}
+    path = tmp_path / "m.obm"
+    obm.pack(
+        path,
+        lambda w, x: x @ w["k"],
+        weights,
+        "b, 4",
+        platforms=["cpu"],
+        weights_format=request.param,
+        examples=np.ones((2, 4), np.float32),
+    )
+    honest, opened = os.open, Path.open
+
+    def refuse(place) -> None:
+        if str(place).startswith(str(path / "weights")):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(place))
+
+    def open_it(place, *args, **kwargs):
+        refuse(place)
+        return honest(place, *args, **kwargs)
+
+    def open_path(self, *args, **kwargs):
+        refuse(self)
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_it)
+    monkeypatch.setattr(Path, "open", open_path)
+    return path
+
+
+@pytest.mark.frameworks
+def test_weights_that_may_not_be_read_are_findings_and_inconclusive(closed):
+    report = obm.verify(closed)
+    assert set(severities(report)) == {"inconclusive"}
+    (of_header,) = [f for f in report.findings if f.where == "weights 'weights'"]
+    assert "permission was denied; make it readable" in of_header.message
+
+
+@pytest.mark.frameworks
+def test_weights_that_may_not_be_read_cannot_be_replayed_which_is_inconclusive(closed):
+    report = obm.verify(closed, replay=True)
+    assert set(severities(report)) == {"inconclusive"}
+
+
+@pytest.mark.frameworks
+def test_json_is_json_when_weights_may_not_be_read(closed, capsys):
+    from orbax_model_lite.cli.command import main
+
+    assert main(["verify", str(closed), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["verdict"] == "inconclusive"
+
+
+@pytest.mark.frameworks
+def test_weights_that_may_not_be_read_are_told_in_our_words_by_show(closed):
+    from orbax_model_lite.inspection.weights import describe_weights
+
+    bundle = obm.read(closed)
+    value = bundle.objects["weights"]
+    assert isinstance(value, ExternalValue)
+    described = describe_weights(bundle, "weights", value)
+    assert "Errno" not in described.problem
+    assert "permission was denied; make it readable" in described.problem

@@ -17,6 +17,7 @@ from typing import Any, Final, final
 
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.spec import Spec
+from orbax_model_lite.core.storage import storage_error
 from orbax_model_lite.core.tree import Path as TreePath
 from orbax_model_lite.core.tree import Tree, flatten_with_path
 from orbax_model_lite.errors import InvalidBundleError, UnsupportedError
@@ -162,6 +163,7 @@ def read_folder(path: Path) -> CheckpointFolder:
     Raises:
       InvalidBundleError: If metadata is damaged, or something leads out of the folder.
       UnsupportedError: If the layout is one of before 2023, without metadata.
+      StorageError: If the file system refuses.
     """
     where = f"checkpoint {str(path)!r}"
     root = require_contained(path)
@@ -242,8 +244,10 @@ def _read_json(path: Path, where: str) -> Any:
         ) from e
     except (ValueError, RecursionError) as e:
         raise damaged(where, f"{path.name!r} that is not JSON ({e})") from e
-    except OSError as e:
-        raise damaged(where, f"{path.name!r} that cannot be read ({e.strerror})") from e
+    except (IsADirectoryError, NotADirectoryError) as e:
+        raise damaged(where, f"{path.name!r} that is no file ({e.strerror})") from e
+    except OSError as e:  # which says nothing of the checkpoint
+        raise storage_error("reading", path, e) from e
 
 
 def _is_single_array(root: Path, tree: Tree, *, is_ocdbt: bool) -> bool:

@@ -31,7 +31,8 @@ def stored_tree(path: Path, mime_type: str | None, where: str) -> Tree:
         case layout.MIME_SAFETENSORS:
             return _safetensors(path, where)
         case layout.MIME_ORBAX_CHECKPOINT:
-            return _checkpoint(path)
+            with storage_errors("reading", path):
+                return _checkpoint(path)
         case other:
             raise UnsupportedError(
                 f"{where}: expected an Orbax checkpoint or a SafeTensors file; found {other!r}; "
