@@ -239,3 +239,25 @@ def test_control_characters_in_names_do_not_reach_the_terminal(obm, tmp_path):
 def test_a_copy_elsewhere_has_no_difference(obm, pair):
     shutil.copytree(pair[0], "copy.obm")
     assert obm("diff", pair[0], "copy.obm", "--fail-on", "any").code == 0
+
+
+DAMAGE = {
+    "weights are gone": lambda path: (path / "weights.safetensors").unlink(),
+    "weights are longer": lambda path: (path / "weights.safetensors").write_bytes(b"\0" * 999),
+    "a program is gone": lambda path: next(path.glob("*.shlo")).unlink(),
+    "a program is longer": lambda path: next(path.glob("*.shlo")).write_bytes(b"\0" * 999),
+}
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_copy_that_is_not_what_its_record_says_is_not_called_equal(damage, side, obm, tmp_path):
+    arrays = {"k": np.ones((4, 3), np.float32)}
+    whole = write_bundle(tmp_path / "whole", {"f": function(b"ML", {"add": 1})}, arrays, "1")
+    copy = Path(shutil.copytree(whole, tmp_path / "copy"))
+    assert obm("diff", whole, copy).code == 0
+    DAMAGE[damage](copy)
+    said = obm("diff", *((copy, whole) if side == "before" else (whole, copy)))
+    assert said.code == 1
+    assert "no difference" not in said.out
+    assert f"{side}: " in said.out + said.err

@@ -35,7 +35,8 @@ def diff(
     """Returns everything that changed from one bundle to another.
 
     No framework is imported, except what reads checkpoints where values of theirs are compared;
-    files whose recorded digests are equal are not read.
+    files whose recorded digests are equal are looked for, and not read: that they are what is
+    recorded is the matter of `verify`.
 
     Args:
       before: A folder, or what was read from it.
@@ -90,7 +91,8 @@ def _is_same_content(before: Side, after: Side) -> bool:
         old = before.bundle.content_hash
     with after.errors():
         new = after.bundle.content_hash
-    return old is not None and old == new
+    is_same = old is not None and old == new
+    return is_same and before.has_recorded_files and after.has_recorded_files
 
 
 def _metadata_changes(before: Side, after: Side) -> Iterator[Change]:

@@ -67,13 +67,22 @@ class Side:
                 content = b"".join(n.encode() + f.sha256 for n, f in sorted(files.items()))
                 return hashlib.sha256(content).hexdigest()
             if recorded is not None:
+                self._require_as_recorded(place.path, recorded)
                 return recorded.sha256.hex()
         if data.content is None:
             return ""
         return hashlib.sha256(self.read_bytes(data)).hexdigest()
 
-    def recorded_files(self, path: str) -> Mapping[str, FileDigest] | None:
-        """Returns the recorded digests of a file ("") or of the files in a folder; None if none."""
+    def recorded_files(self, path: str, where: str) -> Mapping[str, FileDigest] | None:
+        """Returns the recorded digests of a file ("") or of the files in a folder; None if none.
+
+        Args:
+          path: Relative to the bundle.
+          where: The beginning of a message.
+
+        Raises:
+          InvalidBundleError: If one of the files is not there, or has another size.
+        """
         plain = PurePosixPath(path).as_posix()
         inside = f"{plain}/"
         digests = self.bundle.digests or {}
@@ -86,14 +95,42 @@ class Side:
             if not name.startswith(inside):
                 break
             found[name.removeprefix(inside)] = digests[name]
+        for name, recorded in found.items():
+            self._require_as_recorded(inside + name if name else plain, recorded, where)
         return found or None
+
+    @property
+    def has_recorded_files(self) -> bool:
+        """Whether every file that has a recorded digest is there in its recorded size."""
+        try:
+            for path, recorded in (self.bundle.digests or {}).items():
+                self._require_as_recorded(path, recorded)
+        except ObmError:
+            return False
+        return True
+
+    def _require_as_recorded(self, path: str, recorded: FileDigest, where: str = "") -> None:
+        """Checks what can be told without reading; a digest is compared in its place after that."""
+        file = self.bundle.path / path
+        with self.errors(), storage_errors("reading", file):
+            if not file.is_file():
+                raise InvalidBundleError(
+                    f"{where}file {path!r}: expected by the record of digests; found nothing; "
+                    "fetch the bundle again"
+                )
+            size = file.stat().st_size
+            if size != recorded.size_bytes:
+                raise InvalidBundleError(
+                    f"{where}file {path!r}: expected {recorded.size_bytes} bytes as recorded; "
+                    f"found {size}; fetch the bundle again"
+                )
 
     def files(self, data: Data, where: str) -> Mapping[str, FileDigest]:
         """Returns the digests of a file ("") or of the files in a folder; recorded or computed."""
         with self.errors():
             path = self.bundle.resolve(data, where=where)
             assert data.file is not None
-            recorded = self.recorded_files(data.file.path)
+            recorded = self.recorded_files(data.file.path, f"{where}: ")
             if recorded is not None:
                 return recorded
             with storage_errors("reading", path):

@@ -49,8 +49,9 @@ class Pair:
         """Whether the files differ, by recorded digests; None where one has none."""
         if self.old.data.file is None or self.new.data.file is None:
             return None
-        had = self.before.recorded_files(self.old.data.file.path)
-        has = self.after.recorded_files(self.new.data.file.path)
+        old, new = f"weights {self.old_name!r}: ", f"weights {self.new_name!r}: "
+        had = self.before.recorded_files(self.old.data.file.path, old)
+        has = self.after.recorded_files(self.new.data.file.path, new)
         return None if had is None or has is None else had != has
 
 
