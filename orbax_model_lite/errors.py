@@ -72,6 +72,19 @@ class MissingDependencyError(ObmError, ImportError):
     """An optional package is needed and is not installed."""
 
 
+def no_default(kind: str, found: str, choose: str, known: Iterable[str]) -> UnknownNameError:
+    """Returns the error for a name that was left out where nothing stands in for it.
+
+    Args:
+      kind: What is to be named, in the singular: "function", "pipeline".
+      found: Why there is no default: "several functions and no pipeline".
+      choose: What to do, before the names: "choose one with --function".
+      known: The names there are.
+    """
+    names = ", ".join(sorted(known)) or "there is none"
+    return UnknownNameError(f"expected the name of a {kind}; found {found}; {choose}: {names}")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Returns the error for a `name` that is not among `known`, with the nearest name.
 

@@ -18,7 +18,7 @@ from orbax_model_lite.core.function import (
     PolymorphicFunction,
     ShloFunction,
 )
-from orbax_model_lite.errors import InvalidBundleError, unknown_name
+from orbax_model_lite.errors import InvalidBundleError, UnknownNameError, no_default, unknown_name
 from orbax_model_lite.orchestration import (
     Orchestration,
     Stage,
@@ -104,8 +104,16 @@ class Model:
     def _default(self) -> BoundPipeline:
         name = self.orchestration.default_name
         if name is None:
-            raise unknown_name("pipeline", "(default)", self.orchestration.pipelines)
+            raise self._no_default()
         return self.pipelines[name]
+
+    def _no_default(self) -> UnknownNameError:
+        pipelines = self.orchestration.pipelines
+        if not pipelines:
+            choose = "call one of model.functions by its name"
+            return no_default("function", "a model without pipelines", choose, self.functions)
+        found = "several pipelines and no default"
+        return no_default("pipeline", found, "choose one of model.pipelines", pipelines)
 
     @property
     def weights(self) -> Any:
@@ -124,7 +132,8 @@ class Model:
                     return self._bound_weights(stage)
         values = list(self.bundle.values)
         if len(values) > 1:
-            raise unknown_name("value", "(default)", values)
+            found = "several values and no default pipeline"
+            raise no_default("value", found, "choose one with model.value(name)", values)
         return self._weights.value(values[0]) if values else None
 
     def value(self, name: str) -> Any:

@@ -29,7 +29,9 @@ from orbax_model_lite.core.tree import (
 from orbax_model_lite.errors import (
     InvalidBundleError,
     SignatureMismatchError,
+    UnknownNameError,
     UnsupportedError,
+    no_default,
     unknown_name,
 )
 from orbax_model_lite.orchestration import (
@@ -153,7 +155,7 @@ def find_target(
     if function is None:
         name = pipeline if pipeline is not None else orchestration.default_name
         if name is None or name not in orchestration.pipelines:
-            raise unknown_name("pipeline", name or "(default)", orchestration.pipelines)
+            raise _no_pipeline(name, orchestration)
         record = orchestration.pipelines[name]
         _require_stages(bundle, name, record)
         batch = record.batch_options
@@ -209,9 +211,18 @@ def _only_function(bundle: Bundle) -> str:
         for name, found in bundle.functions.items()
         if getattr(found, "visibility", Visibility.PUBLIC) is Visibility.PUBLIC
     ]
-    if len(public) != 1:
-        raise unknown_name("function", "(default)", public)
-    return public[0]
+    if len(public) == 1:
+        return public[0]
+    found = "several functions" if public else "no public function"
+    names = public or bundle.functions
+    raise no_default("function", f"{found} and no pipeline", "choose one with --function", names)
+
+
+def _no_pipeline(name: str | None, orchestration: Orchestration) -> UnknownNameError:
+    if name is not None:
+        return unknown_name("pipeline", name, orchestration.pipelines)
+    found = "several pipelines and no default"
+    return no_default("pipeline", found, "choose one with --pipeline", orchestration.pipelines)
 
 
 def _stage(

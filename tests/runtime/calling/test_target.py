@@ -84,12 +84,6 @@ def test_the_only_public_function_is_the_default_where_there_is_no_pipeline(save
     assert str(find_target(bundle, pipelines())) == "function 'f'"
 
 
-def test_several_functions_without_a_pipeline_are_listed(saved):
-    bundle = saved(f=function(X), g=function(X))
-    with pytest.raises(UnknownNameError, match=r"there is: f, g"):
-        find_target(bundle, pipelines())
-
-
 @pytest.mark.parametrize(
     "wrong",
     [{"pipeline": "mian"}, {"function": "mian"}, {"function": "f", "weights": "mian"}],
@@ -99,6 +93,24 @@ def test_a_name_that_does_not_exist_is_told_with_those_that_do(wrong, saved):
     bundle = saved(f=function({"w": X}, X), params=None)
     with pytest.raises(UnknownNameError, match=r"no .* 'mian'"):
         find_target(bundle, pipelines(main=oex.Pipeline.of("f", "params")), **wrong)
+
+
+def test_one_of_several_functions_has_to_be_chosen(saved):
+    said = "several functions and no pipeline; choose one with --function: f, g"
+    with pytest.raises(UnknownNameError, match=said):
+        find_target(saved(g=function(X), f=function(X)), pipelines())
+
+
+def test_one_of_several_pipelines_without_a_default_has_to_be_chosen(saved):
+    several = pipelines(b=oex.Pipeline.of("f"), a=oex.Pipeline.of("f"))
+    said = "several pipelines and no default; choose one with --pipeline: a, b"
+    with pytest.raises(UnknownNameError, match=said):
+        find_target(saved(f=function(X)), several)
+
+
+def test_a_bundle_without_functions_has_nothing_to_be_called(saved):
+    with pytest.raises(UnknownNameError, match=r"no public function and.*there is none"):
+        find_target(saved(params=None), pipelines())
 
 
 def test_pipelines_that_give_a_function_different_weights_leave_the_choice(saved):
