@@ -67,6 +67,8 @@ def names(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
 
 def missing(package: str, purpose: str) -> MissingDependencyError:
     """Returns the error that says which pip line brings `package` for `purpose`."""
+    # Nobody installs jaxlib by its name: it comes with jax, which does not start without it.
+    package = {"jaxlib": "jax"}.get(package, package)
     extra = _EXTRAS.get(package)
     line = f'pip install "orbax-model-lite[{extra}]"' if extra else f"pip install {package}"
     return MissingDependencyError(f"{purpose} needs {package}, which is not installed; {line}")

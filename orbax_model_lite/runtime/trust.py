@@ -57,12 +57,15 @@ def require_module(name: str, module: bytes, trust: Trust) -> None:
         kernels or TensorFlow graphs along that are not granted.
       InvalidBundleError: If it is not a portable artifact.
       UnsupportedError: If it is written at a newer StableHLO than this jaxlib knows.
+      MissingDependencyError: If JAX is not installed.
     """
-    custom_calls = _lazy.load("orbax_model_lite.stablehlo.custom_calls:custom_calls")
-    guaranteed = _lazy.load("orbax_model_lite.stablehlo.custom_calls:GUARANTEED_CUSTOM_CALLS")
-    found = custom_calls(module, where=f"function {name!r}")
-    kernels = _lazy.load("orbax_model_lite.stablehlo.custom_calls:KERNEL_CUSTOM_CALLS")
-    refused = sorted(set(found) - (set(guaranteed) - kernels) - set(trust.custom_calls))
+    reading = _lazy.load(
+        "orbax_model_lite.stablehlo.custom_calls", purpose=f"running function {name!r}"
+    )
+    found = reading.custom_calls(module, where=f"function {name!r}")
+    kernels = reading.KERNEL_CUSTOM_CALLS
+    guaranteed = set(reading.GUARANTEED_CUSTOM_CALLS) - kernels
+    refused = sorted(set(found) - guaranteed - set(trust.custom_calls))
     if refused:
         brought = ", whose code the module brings along" if kernels & set(refused) else ""
         raise UntrustedError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -58,3 +61,19 @@ def test_a_changed_program_file_is_refused_before_it_is_parsed(tmp_path):
     program.write_bytes(program.read_bytes()[:-1] + b"\x00")
     with pytest.raises(ObmError, match=r"serving_default\.shlo"):
         obm.load(tmp_path / "m")(np.zeros(2, np.float32))
+
+
+def test_a_program_that_is_to_run_without_jax_says_that_it_needs_jax(tmp_path):
+    obm.pack(tmp_path / "m", lambda x: x, None, "b", platforms=["cpu"])
+    code = (
+        "import sys\n"
+        "sys.modules.update(jax=None, jaxlib=None)\n"
+        "from orbax_model_lite.cli import main\n"
+        f"sys.exit(main(['run', {str(tmp_path / 'm')!r}, '--random']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 3
+    assert "running function 'serving_default' needs jax, which is not installed" in done.stderr
+    assert 'pip install "orbax-model-lite[jax]"' in done.stderr
