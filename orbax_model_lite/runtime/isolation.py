@@ -28,7 +28,19 @@ from orbax_model_lite.stablehlo.drawn import DrawnFunction, from_json
 
 _CHILD: Final = children.program("orbax_model_lite.runtime.isolation_child")
 _WHERE: Final = "child process"
-_OUT_OF_MEMORY: Final = ("MemoryError", "bad_alloc", "RESOURCE_EXHAUSTED", "ut of memory")
+# A library that cannot be mapped and a thread that cannot have a stack want address space too.
+_OUT_OF_MEMORY: Final = (
+    "MemoryError",
+    "bad_alloc",
+    "RESOURCE_EXHAUSTED",
+    "ut of memory",
+    "annot allocate memory",
+    "failed to map segment",
+    "can't start new thread",
+    "Resource temporarily unavailable",
+)
+MORE_TIME: Final = "allow more time if the bundle is to be trusted"
+"""How the message of a finding about a child that was too late ends."""
 # Programs that took the child over may write what they like.
 NO_ANSWER: Final = (
     "expected the answer of this package; found another one, so a program of the bundle meddles "
@@ -57,7 +69,9 @@ class Isolation:
 def replay_isolated(
     path: str | os.PathLike[str], isolation: Isolation, *, trust: Trust, tolerances: dict[str, Any]
 ) -> list[Finding]:
-    """Returns what a replay in a child process found; its crash is an error among the findings.
+    """Returns what a replay in a child process found; a crash of it is an error.
+
+    An end by a limit, of memory or of time, is inconclusive: it says nothing of the bundle.
 
     Args:
       path: The bundle's folder.
@@ -190,14 +204,14 @@ def ask(
                 return _finding(
                     "inconclusive",
                     f"expected an end within {isolation.timeout_s:g} s; it was still running; "
-                    "allow more time if the bundle is to be trusted",
+                    f"{MORE_TIME}",
                 )
             finally:
                 children.end(child)
             said = children.last_words(complaints)
         result = place.with_name("answer.json")
         if code != 0 or not result.exists():
-            return _finding("error", _crash(code, said, isolation))
+            return _crash(code, said, isolation)
         try:
             answer = json.loads(result.read_text("utf-8"))
         except (ValueError, RecursionError):
@@ -227,14 +241,15 @@ def _parsed(answer: Any) -> Any:
     raise error
 
 
-def _crash(code: int, said: str, isolation: Isolation) -> str:
-    advice = "do not run this bundle outside of a child process"
+def _crash(code: int, said: str, isolation: Isolation) -> Finding:
+    severity, advice = "error", "do not run this bundle outside of a child process"
     if any(sign in said for sign in _OUT_OF_MEMORY):
-        advice = "allow more memory if the bundle is to be trusted"
-    return (
+        severity, advice = "inconclusive", "allow more memory if the bundle is to be trusted"
+    message = (
         f"expected programs that run to an end within {isolation.memory_bytes / 2**30:.3g} GiB; "
         f"found that they ended the process with {children.manner(code, said)}; {advice}"
     )
+    return _finding(severity, message)
 
 
 def _finding(severity: Any, message: str) -> Finding:

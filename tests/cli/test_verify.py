@@ -105,7 +105,7 @@ def test_a_child_that_does_not_end_is_inconclusive(monkeypatch, whole):
     assert "within 0.5 s" in finding.message
 
 
-def test_a_child_that_wants_more_memory_is_an_error(monkeypatch, whole):
+def test_a_child_that_wants_more_memory_is_inconclusive(monkeypatch, whole):
     child(
         monkeypatch,
         "import json, sys\nsys.path[:] = json.loads(sys.argv[1])\n"
@@ -114,8 +114,16 @@ def test_a_child_that_wants_more_memory_is_an_error(monkeypatch, whole):
         "isolation_child.answer(sys.argv[2])\n",
     )
     (finding,) = replayed(whole, memory_bytes=400 * 2**20)
-    assert finding.severity == "error"
+    assert finding.severity == "inconclusive"
     assert "MemoryError" in finding.message
+    assert "allow more memory" in finding.message
+
+
+@pytest.mark.parametrize("gib", [0.05, 0.2])
+def test_a_child_that_cannot_even_import_for_want_of_memory_is_inconclusive(obm, whole, gib):
+    said = obm("verify", whole, "--isolate", "--memory-gib", gib)
+    assert said.code == 3
+    assert "allow more memory" in said.out
 
 
 def test_a_child_keeps_to_the_cores_it_was_given(monkeypatch, whole):

@@ -32,10 +32,12 @@ class Silence:
     Attributes:
       message: What was expected, what was found, what to do.
       is_late: Whether it did not end in time, so that nothing is known.
+      is_short: Whether it wanted more memory than it was granted, so that nothing is known either.
     """
 
     message: str
     is_late: bool = False
+    is_short: bool = False
 
 
 @final
@@ -163,7 +165,8 @@ def _require(kind: Any, *found: object) -> None:
 
 def unanswered(name: str, silence: Silence) -> Check:
     """Returns the check of a subject on which a child process said nothing."""
-    return refusal(name, silence.message, "unknown" if silence.is_late else "problem")
+    is_unknown = silence.is_late or silence.is_short
+    return refusal(name, silence.message, "unknown" if is_unknown else "problem")
 
 
 def ask_tensorflow(
@@ -286,5 +289,7 @@ def _asked(
     except ObmError as e:
         return Silence(message=str(e))
     if isinstance(found, Finding):
-        return Silence(message=found.message, is_late=found.severity == "inconclusive")
+        is_limited = found.severity == "inconclusive"
+        is_late = is_limited and found.message.endswith(isolating.MORE_TIME)
+        return Silence(message=found.message, is_late=is_late, is_short=is_limited and not is_late)
     return found
