@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -12,13 +12,20 @@ from orbax_model_lite.core.comparison import DEFAULT_TOLERANCES, difference
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.examples import Example, Tolerance, read_example, read_examples_record
-from orbax_model_lite.core.report import Finding, severity_of
+from orbax_model_lite.core.report import Finding, Report, severity_of
 from orbax_model_lite.core.tree import flatten_with_path, format_path, structure_differences
 from orbax_model_lite.errors import ObmError
 from orbax_model_lite.runtime.model import Model
 
 Tolerances: TypeAlias = Mapping[str, Tolerance | float]
 """By dtype name; a number is a relative tolerance."""
+
+_DIFFERENCE: Final = "largest difference"
+
+
+def count_replayed(report: Report) -> int:
+    """Returns how many outputs of recorded calls were computed again and are as recorded."""
+    return sum(f.severity == "info" and f.message.startswith(_DIFFERENCE) for f in report.findings)
 
 
 def replay(model: Model, tolerances: Tolerances | None = None) -> list[Finding]:
@@ -77,7 +84,9 @@ def _compare(
         return [Finding(severity="error", where=where, message=message)]
     pairs = zip(flatten_with_path(recorded), flatten_with_path(replayed), strict=True)
     return [
-        _compare_leaf(f"{where}, output {format_path(key)!r}", old, np.asarray(new), tolerances)
+        _compare_leaf(
+            f"{where}, output {format_path(key) or '.'!r}", old, np.asarray(new), tolerances
+        )
         for (key, old), (_, new) in pairs
     ]
 
@@ -94,7 +103,7 @@ def _compare_leaf(
     tolerance = tolerances.get(old_type.value, Tolerance())
     found = difference(old, new, tolerance)
     message = (
-        f"largest difference {found.absolute:.3g} absolute, {found.relative:.3g} relative; "
+        f"{_DIFFERENCE} {found.absolute:.3g} absolute, {found.relative:.3g} relative; "
         f"allowed {tolerance.absolute:.3g} + {tolerance.relative:.3g} relative"
     )
     return Finding(severity="info" if found.is_within else "error", where=where, message=message)

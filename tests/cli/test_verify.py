@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from orbax_model_lite import core
+from orbax_model_lite.cli.commands.verify import write_report
 from orbax_model_lite.cli.console import Console
 from orbax_model_lite.cli.progress import ProgressBar
-from orbax_model_lite.core.report import Finding
+from orbax_model_lite.core.report import Finding, Report, Severity
 from orbax_model_lite.runtime import isolation as isolating
 from orbax_model_lite.runtime.isolation import Isolation
 from orbax_model_lite.runtime.trust import Trust
@@ -62,6 +63,26 @@ def test_json_has_the_verdict_and_every_finding(obm, changed):
 def test_quiet_says_it_by_the_exit_code_alone(obm, changed):
     said = obm("verify", changed, "--quiet")
     assert (said.code, said.out, said.err) == (1, "", "")
+
+
+def report_of(*severities: Severity) -> Report:
+    return Report(
+        tuple(Finding(severity, f"{i}", "expected; found") for i, severity in enumerate(severities))
+    )
+
+
+@pytest.mark.parametrize(
+    ("severities", "verdict"),
+    [
+        (["info"], "m.obm: ok"),
+        (["warning", "info"], "m.obm: ok (1 finding)"),
+        (["error", "inconclusive", "info"], "m.obm: not ok (2 findings)"),
+    ],
+)
+def test_what_is_only_told_is_not_counted_as_a_finding(severities, verdict):
+    stream = io.StringIO()
+    write_report(Console(stream, {}), report_of(*severities), "m.obm")
+    assert stream.getvalue().splitlines()[-1] == verdict
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -170,6 +191,8 @@ def test_recorded_calls_are_replayed_in_a_child_process(obm, tmp_path):
     said = obm("verify", path, "--isolate")
     assert said.code == 0, said.out + said.err
     assert "largest difference 0 absolute" in said.out
+    assert "output '.'" in said.out
+    assert said.out.splitlines()[-1].endswith("double.obm: ok, 2 outputs replayed")
 
 
 @pytest.mark.frameworks

@@ -15,6 +15,7 @@ from orbax_model_lite.cli.limits import isolation_of, trust_of
 from orbax_model_lite.cli.progress import ProgressBar
 from orbax_model_lite.cli.tables import wrapped
 from orbax_model_lite.core.report import Report
+from orbax_model_lite.runtime.replay import count_replayed
 from orbax_model_lite.runtime.verification import verify
 
 EXAMPLES: Final = """\
@@ -79,8 +80,15 @@ def write_report(console: Console, report: Report, path: str) -> None:
             console.line(" " * 14 + line)
     verdict = _verdict(report)
     style = {"ok": "green", "not ok": "red", "inconclusive": "yellow"}[verdict]
-    found = f" ({counted(len(report.findings), 'finding')})" if report.findings else ""
-    console.line(f"{clean(path)}: {console.styled(verdict, style)}{found}")
+    console.line(f"{clean(path)}: {console.styled(verdict, style)}{_counts(report)}")
+
+
+def _counts(report: Report) -> str:
+    """Returns for example ", 6 outputs replayed (1 finding)"; what is only told is no finding."""
+    replayed = count_replayed(report)
+    found = sum(finding.severity != "info" for finding in report.findings)
+    outputs = f", {counted(replayed, 'output')} replayed" if replayed and not found else ""
+    return outputs + (f" ({counted(found, 'finding')})" if found else "")
 
 
 def _verdict(report: Report) -> str:
