@@ -157,7 +157,10 @@ def _picture(spec: Spec, given: Given, where: str, notes: list[str]) -> np.ndarr
     assert isinstance(given.value, bytes)
     found = images.pixels(spec, given.value, where)
     largest = np.iinfo(found.dtype).max
-    notes.append(f"{where}: a picture, its pixels as they are, 0 to {largest}")
+    note = f"{where}: a picture, its pixels as they are, 0 to {largest}"
+    # Pictures that are the rows of one batch share it.
+    if note not in notes:
+        notes.append(note)
     return leaf_values.from_array(spec, StoredArray(array=found), where)
 
 

@@ -191,7 +191,7 @@ def test_pictures_are_the_rows_of_a_batch(target, spec):
     call = call_from(takes, [source(picture(5), "x"), source(picture(7), "x")])
     assert call.args[0].dtype == np.float32
     assert call.args[0][:, 0, 0, 0].tolist() == [5, 7]
-    assert call.notes[0] == "input 'x': a picture, its pixels as they are, 0 to 255"
+    assert call.notes == ("input 'x': a picture, its pixels as they are, 0 to 255",)
 
 
 def test_the_first_form_that_takes_the_inputs_is_chosen(spec):
