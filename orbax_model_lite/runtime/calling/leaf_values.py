@@ -22,6 +22,7 @@ BASE64: Final = "base64"
 REAL: Final = "real"
 IMAG: Final = "imag"
 
+_SAME_TYPE: Final = "give values of that type"
 _SPECIAL: Final = {"NaN": np.nan, "Infinity": np.inf, "-Infinity": -np.inf}
 _MOST_DIMENSIONS: Final = 64  # NumPy's own limit
 _INTO: Final = {"b": "b", "i": "iufc", "u": "iufc", "f": "fc", "c": "c"}
@@ -150,7 +151,8 @@ def _cast(spec: Spec, array: np.ndarray, where: str) -> np.ndarray:
     if not np.all(kept):
         first = np.asarray(array)[~np.asarray(kept)].flat[0]
         found = f"{_described(array)} with {first}, which {spec.dtype.value} does not hold exactly"
-        raise _other(spec, found, where)
+        is_rounding = bool(np.all(np.isfinite(back) | ~np.isfinite(array)))
+        raise _other(spec, found, where, _rounding(spec) if is_rounding else _SAME_TYPE)
     return made
 
 
@@ -227,7 +229,19 @@ def _described(array: np.ndarray) -> str:
     return f"{name} {list(array.shape)}"
 
 
-def _other(spec: Spec, found: str, where: str) -> SignatureMismatchError:
-    return SignatureMismatchError(
-        f"{where}: expected {spec}; found {found}; give values of that type"
-    )
+def _rounding(spec: Spec) -> str:
+    """Returns what to do about values that the type holds but for their last digits."""
+    if _kind(spec.dtype) not in "fc":
+        return _SAME_TYPE
+    name = spec.dtype.numpy.name
+    if spec.dtype is DType.BFLOAT16:
+        name = f"ml_dtypes.{name}"
+    elif hasattr(np, name):
+        name = f"np.{name}"
+    else:
+        return _SAME_TYPE  # numpy.save does not keep such types.
+    return f"if they may be rounded, save x.astype({name})"
+
+
+def _other(spec: Spec, found: str, where: str, advice: str = _SAME_TYPE) -> SignatureMismatchError:
+    return SignatureMismatchError(f"{where}: expected {spec}; found {found}; {advice}")

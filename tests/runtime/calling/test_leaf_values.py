@@ -83,6 +83,23 @@ def test_a_cast_that_would_change_something_is_refused(into, of, values, found):
     assert found in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("into", "of", "value", "advice"),
+    [
+        ("float32", "float64", 0.1, "if they may be rounded, save x.astype(np.float32)"),
+        ("complex64", "float64", 0.1, "if they may be rounded, save x.astype(np.complex64)"),
+        ("bfloat16", "float32", 0.1, "if they may be rounded, save x.astype(ml_dtypes.bfloat16)"),
+        ("float32", "float64", 1e300, "give values of that type"),
+        ("float8_e4m3fn", "float32", 0.1, "give values of that type"),
+        ("int8", "int64", 128, "give values of that type"),
+    ],
+)
+def test_a_refused_cast_that_would_only_round_names_the_way_out(into, of, value, advice):
+    with pytest.raises(SignatureMismatchError) as caught:
+        from_array(spec(into), array(of, [value]), WHERE)
+    assert str(caught.value).endswith(f"; {advice}")
+
+
 def test_dates_are_refused():
     dates = StoredArray(array=np.array(["2026-01-01"], "M8[D]"))
     with pytest.raises(SignatureMismatchError, match="datetime64"):
