@@ -1,4 +1,4 @@
-"""Aligned columns, one of which is broken into lines where the terminal is too narrow."""
+"""Aligned columns; where a terminal is too narrow, cells become lines, and tables several."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ class Column:
 
 
 def write_table(
-    console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]], indent: str = "  "
+    console: Console,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str]],
+    indent: str = "  ",
+    keys: int = 0,
 ) -> None:
     """Writes rows below each other; a column without any text is left out.
 
@@ -32,6 +36,8 @@ def write_table(
       columns: What each cell of a row is.
       rows: Texts, cleaned here.
       indent: Before each line.
+      keys: So many first columns name the row. If it is not 0, columns that do not fit beside each
+        other are written as several tables, each with the keys.
     """
     cells = [[clean(cell) for cell in row] for row in rows]
     shown = [i for i in range(len(columns)) if any(row[i] for row in cells)]
@@ -39,14 +45,20 @@ def write_table(
     cells = [[row[i] for i in shown] for row in cells]
     titles = [column.title for column in columns]
     widths = [max(map(text_width, texts)) for texts in zip(titles, *cells, strict=True)]
-    if console.width is not None:
-        _shrink(widths, columns, console.width - len(indent))
-    if any(titles):
-        for line in _lines(columns, widths, titles):
-            console.line(indent + console.styled(line, "dim"))
-    for row in cells:
-        for line in _lines(columns, widths, row):
-            console.line(indent + line)
+    available = None if console.width is None else console.width - len(indent)
+    keys = sum(i < keys for i in shown)
+    for number, part in enumerate(_parts(columns, widths, keys, available)):
+        if number:
+            console.line()
+        part_columns, part_widths = [columns[i] for i in part], [widths[i] for i in part]
+        if available is not None:
+            _shrink(part_widths, part_columns, available)
+        if any(titles):
+            for line in _lines(part_columns, part_widths, [titles[i] for i in part]):
+                console.line(indent + console.styled(line, "dim"))
+        for row in cells:
+            for line in _lines(part_columns, part_widths, [row[i] for i in part]):
+                console.line(indent + line)
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -68,6 +80,25 @@ def _fitting(text: str, width: int) -> int:
     while end < len(text) and text_width(text[: end + 1]) <= width:
         end += 1
     return end
+
+
+def _parts(
+    columns: Sequence[Column], widths: Sequence[int], keys: int, available: int | None
+) -> list[list[int]]:
+    """Returns the columns of each table that a table comes to."""
+    if available is None or not keys:
+        return [list(range(len(columns)))]
+    least = [
+        min(width, _NARROWEST) if column.is_flexible else width
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    parts = [list(range(keys))]
+    for i in range(keys, len(columns)):
+        wanted = sum(least[k] + len(_GAP) for k in parts[-1]) + least[i]
+        if wanted > available and len(parts[-1]) > keys:
+            parts.append(list(range(keys)))
+        parts[-1].append(i)
+    return parts
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], available: int) -> None:

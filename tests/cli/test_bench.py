@@ -67,6 +67,18 @@ def test_a_measurement_looks_as_it_did_when_it_was_last_reviewed(columns, golden
     assert "\x1b" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+def test_a_narrow_terminal_gets_every_column_in_tables_below_each_other(columns):
+    stream = io.StringIO()
+    write_measurement(Console(stream, {"COLUMNS": str(columns)}), MEASURED)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    titles = [line.split() for line in lines if line.split()[:1] == ["batch"]]
+    assert len(titles) > 1
+    told = [title for row in titles for title in row if title != "batch"]
+    assert told == ["compile", "p50", "p95", "p99", "throughput", "calls", "memory"]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

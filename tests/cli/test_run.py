@@ -106,6 +106,14 @@ def test_a_result_looks_as_it_did_when_it_was_last_reviewed(line, columns, obm, 
     assert max(map(len, said.out.splitlines())) <= columns
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("line", LINES)
+def test_a_result_fits_a_narrow_terminal(line, columns, obm, here):
+    said = obm("run", *LINES[line], columns=columns)
+    assert said.code == 0, said.err
+    assert max(map(len, said.out.splitlines())) <= columns
+
+
 def test_weights_are_bound_and_the_numbers_are_those_of_the_model(obm, here):
     said = obm("run", "linear", "--input", "x.npy", "--json")
     assert (said.code, said.json) == (0, [[1, 2, 0], [3, -4, 10]])

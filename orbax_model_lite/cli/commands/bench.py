@@ -16,7 +16,7 @@ from orbax_model_lite.cli.tables import Column, wrapped, write_table
 from orbax_model_lite.errors import SignatureMismatchError
 
 if TYPE_CHECKING:
-    from orbax_model_lite.runtime.measuring import Measurement, Request
+    from orbax_model_lite.runtime.measuring import BatchMeasurement, Measurement, Request
 
 DESCRIPTION: Final = """\
 Measures a pipeline or a function in a fresh process: how long it takes to load, to compile and to
@@ -100,26 +100,23 @@ def write_measurement(console: Console, found: Measurement) -> None:
     console.line()
     titles = ("batch", "compile", "p50", "p95", "p99", "throughput", "calls", "memory")
     columns = [Column(title=title, align="right") for title in titles]
-    write_table(
-        console,
-        columns,
-        [
-            [
-                "-" if batch.batch_size is None else f"{batch.batch_size:,}",
-                seconds_text(batch.compile_s),
-                seconds_text(batch.p50_s),
-                seconds_text(batch.p95_s),
-                seconds_text(batch.p99_s),
-                f"{_digits(batch.examples_per_s)}/s",
-                f"{batch.calls:,}",
-                size_text(batch.peak_bytes),
-            ]
-            for batch in found.batches
-        ],
-    )
+    write_table(console, columns, [_row(batch) for batch in found.batches], keys=1)
     for note in found.notes:
         for line in wrapped(clean(note), console.width or len(note) or 1):
             console.line(console.styled(line, "dim"))
+
+
+def _row(batch: BatchMeasurement) -> list[str]:
+    return [
+        "-" if batch.batch_size is None else f"{batch.batch_size:,}",
+        seconds_text(batch.compile_s),
+        seconds_text(batch.p50_s),
+        seconds_text(batch.p95_s),
+        seconds_text(batch.p99_s),
+        f"{_digits(batch.examples_per_s)}/s",
+        f"{batch.calls:,}",
+        size_text(batch.peak_bytes),
+    ]
 
 
 def seconds_text(seconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from orbax_model_lite.cli import arguments, inputs
 from orbax_model_lite.cli.console import Console, clean
-from orbax_model_lite.cli.tables import Column, write_table
+from orbax_model_lite.cli.tables import Column, wrapped, write_table
 from orbax_model_lite.errors import SignatureMismatchError
 
 if TYPE_CHECKING:
@@ -96,9 +96,10 @@ def write_result(console: Console, target: Target, call: Call, outputs: HostTree
         for side, array, logical in lines
     ]
     if rows:
-        write_table(console, columns, rows)
+        write_table(console, columns, rows, keys=2)
     for note in call.notes:
-        console.line(console.styled(clean(note), "dim"))
+        for line in wrapped(clean(note), console.width or len(note) or 1):
+            console.line(console.styled(line, "dim"))
 
 
 def _require_output(options: argparse.Namespace, console: Console) -> None:
