@@ -21,7 +21,12 @@ from typing import Any, Final, final
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import OpaqueFunction
 from orbax_model_lite.core.report import Finding
-from orbax_model_lite.errors import InvalidBundleError, InvalidModelError, unknown_name
+from orbax_model_lite.errors import (
+    InvalidBundleError,
+    InvalidModelError,
+    UnsupportedError,
+    unknown_name,
+)
 from orbax_model_lite.runtime import children
 from orbax_model_lite.runtime.trust import Trust
 from orbax_model_lite.stablehlo.drawn import DrawnFunction, from_json
@@ -107,6 +112,7 @@ def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -
       UnknownNameError: If there is no such function.
       InvalidModelError: If it is no StableHLO function.
       InvalidBundleError: If it does not parse, or the child crashed.
+      UnsupportedError: If the child wanted more memory or time than it may have.
       MissingDependencyError: If JAX is not installed.
     """
     functions = bundle.functions
@@ -120,9 +126,11 @@ def module_text(bundle: Bundle, name: str, isolation: Isolation | None = None) -
         )
     request = {"task": "text", "path": str(bundle.path.absolute()), "name": name}
     answer = ask(request, isolation or Isolation())
-    if isinstance(answer, Finding) or not isinstance(answer.get("text"), str):
-        problem = answer.message if isinstance(answer, Finding) else NO_ANSWER
-        raise InvalidBundleError(f"function {name!r}: {problem}")
+    if isinstance(answer, Finding):
+        kind = InvalidBundleError if answer.severity == "error" else UnsupportedError
+        raise kind(f"function {name!r}: {answer.message}")
+    if not isinstance(answer.get("text"), str):
+        raise InvalidBundleError(f"function {name!r}: {NO_ANSWER}")
     return answer["text"]
 
 

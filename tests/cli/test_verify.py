@@ -14,6 +14,7 @@ from orbax_model_lite.cli.commands.verify import write_report
 from orbax_model_lite.cli.console import Console
 from orbax_model_lite.cli.progress import ProgressBar
 from orbax_model_lite.core.report import Finding, Report, Severity
+from orbax_model_lite.errors import UnsupportedError
 from orbax_model_lite.runtime import isolation as isolating
 from orbax_model_lite.runtime.isolation import Isolation
 from orbax_model_lite.runtime.trust import Trust
@@ -214,6 +215,12 @@ def test_a_module_that_does_not_parse_ends_in_one_line(obm, bundle):
     assert said.out == ""
     assert said.err.startswith("obm: function 'model'")
     assert said.err.count("\n") == 1
+
+
+def test_a_module_that_takes_too_long_to_show_is_not_called_damaged(monkeypatch, bundle):
+    child(monkeypatch, "import time; time.sleep(100)")
+    with pytest.raises(UnsupportedError, match=r"function 'model': .* allow more time"):
+        isolating.module_text(core.read(bundle), "model", Isolation(timeout_s=0.5))
 
 
 def test_a_copy_elsewhere_is_verified_just_as_well(obm, whole, tmp_path):
