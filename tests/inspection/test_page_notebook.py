@@ -39,6 +39,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Any:
         return data
 
     yield show
+    # The shell has put a module of its own in the place of `__main__`.
+    shell.restore_sys_module_state()
     InteractiveShell.clear_instance()
 
 
