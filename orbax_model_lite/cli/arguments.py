@@ -62,7 +62,7 @@ def positive(text: str) -> float:
     """Returns a positive number."""
     number = float(text)
     if not 0 < number < 1e9:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1e9; found {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a positive number below 1e9; found {text!r}")
     return number
 
 

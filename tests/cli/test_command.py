@@ -247,7 +247,7 @@ def test_the_module_is_the_command(bundle):
         (("show", "https://x.y/z.obm"), "found 'https://x.y/z.obm'; download it first"),
         (("show", "m.obm", "--detials", "x"), "did you mean --details?"),
         (("show", "m.obm", "--hlo", "f", "--output", "/nope/m.mlir"), "no folder '/nope' to write"),
-        (("verify", "m.obm", "--isolate", "--memory-gib", "1e30"), "a number from 0 to 1e9"),
+        (("verify", "m.obm", "--isolate", "--memory-gib", "1e30"), "a positive number below 1e9"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
