@@ -55,7 +55,9 @@ def _whole(bundle: Bundle, findings: tuple[Finding, ...], *, with_digests: bool)
     # The record of digests, and what marks the folder as a bundle, are in no record.
     count = sum(len(names) for _, _, names in os.walk(bundle.path))
     what = "digests" if with_digests else "sizes"
-    found = f"{count:,} files are there; the {len(bundle.digests):,} recorded ones have their {what}"
+    found = (
+        f"{count:,} files are there; the {len(bundle.digests):,} recorded ones have their {what}"
+    )
     return Check(name="bundle", verdict="ok", found=found)
 
 
