@@ -64,10 +64,11 @@ def test_weights_are_chosen_by_a_pattern(obm, bundle):
     assert listed["params"][0]["shape"] == [4, 3]
 
 
-def test_a_pattern_that_no_array_matches_is_misuse(obm, bundle):
-    said = obm("show", bundle, "--weights", "zzz*")
+@pytest.mark.parametrize("options", [(), ("--stats",)], ids=["listed", "stats"])
+def test_a_pattern_that_no_array_matches_is_misuse(options, obm, bundle):
+    said = obm("show", bundle, "--weights", "zzz*", *options)
     assert said.code == 2
-    assert "no array of the weights has a name like 'zzz*'" in said.err
+    assert "expected an array with a name like 'zzz*'; found none" in said.err
 
 
 def test_functions_that_need_tensorflow_are_named(obm, bundle):

@@ -14,17 +14,14 @@ from orbax_model_lite import core
 from orbax_model_lite.core import layout
 from orbax_model_lite.errors import ObmError, SignatureMismatchError, UnknownNameError
 from orbax_model_lite.runtime import isolation as isolating
-from orbax_model_lite.runtime.diagnosis import Check, diagnose, this_machine
+from orbax_model_lite.runtime.diagnosis import diagnose, this_machine
 from orbax_model_lite.runtime.diagnosis.machine import Machine
 from orbax_model_lite.runtime.isolation import Isolation
+from tests.runtime.diagnosing import checks
 
 pytestmark = pytest.mark.frameworks
 
 CORPUS = Path(__file__).parent.parent / "corpus"
-
-
-def checks(path: Path, **options) -> dict[str, Check]:
-    return {check.name: check for check in diagnose(path, **options).checks}
 
 
 def without(*packages: str) -> Machine:
@@ -115,60 +112,6 @@ def test_the_platform_of_the_environment_is_named(linear, monkeypatch):
     found = checks(linear)["jax"]
     assert "starts on 'tpu'" in found.found
     assert found.advice.startswith('pip install "jax[tpu]"')
-
-
-@pytest.mark.parametrize(
-    ("here", "verdict", "text"),
-    [(8, "ok", "8 devices"), (2, "note", "load takes 2 of them"), (3, "note", "load takes 2")],
-)
-def test_fewer_devices_than_it_was_made_on_are_told(here, verdict, text, tmp_path, monkeypatch):
-    made = pack_on_eight(tmp_path, lambda params, x: x @ params)
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", str(here))
-    found = checks(made)["devices"]
-    assert found.verdict == verdict
-    assert text in found.found
-    assert "serving_default was made on 8 devices (data=2, model=4)" in found.found
-    if verdict == "note":
-        assert "JAX_NUM_CPU_DEVICES=8" in found.advice
-
-
-def test_a_shard_map_on_fewer_devices_is_a_problem(tmp_path, monkeypatch):
-    import jax
-    from jax.sharding import PartitionSpec as P
-
-    def apply(params, x):
-        part = jax.shard_map(
-            lambda w, x: jax.lax.psum(x @ w, "model"),
-            mesh=_mesh(),
-            in_specs=(P(None, None), P(None, None)),
-            out_specs=P(None, None),
-        )
-        return part(params, x)
-
-    made = pack_on_eight(tmp_path, apply)
-    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
-    found = checks(made)["devices"]
-    assert found.verdict == "problem"
-    assert "JAX_NUM_CPU_DEVICES=8" in found.advice
-
-
-def _mesh():
-    import jax
-    from jax.sharding import AxisType
-
-    return jax.make_mesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
-
-
-def pack_on_eight(folder: Path, apply: Callable) -> Path:
-    import jax
-    from jax.sharding import NamedSharding
-    from jax.sharding import PartitionSpec as P
-
-    mesh = _mesh()
-    params = jax.device_put(np.ones((8, 16), np.float32), NamedSharding(mesh, P(None, "model")))
-    x = jax.ShapeDtypeStruct((8, 8), np.float32, sharding=NamedSharding(mesh, P("data")))
-    obm.pack(folder / "m.obm", apply, params, x, platforms=["cpu"])
-    return folder / "m.obm"
 
 
 @pytest.fixture

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from orbax_model_lite.cli.console import Console, clean, counted, size_text
-from orbax_model_lite.cli.progress import ProgressBar
 from orbax_model_lite.cli.tables import Column, write_table
-from orbax_model_lite.core.bundle import Bundle
-from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.inspection import ArrayStatistics, weights_statistics
+from orbax_model_lite.inspection import ArrayStatistics
 
 
-def show_statistics(
-    bundle: Bundle, pattern: str, options: argparse.Namespace, console: Console
-) -> int:
-    """Prints the statistics of all parameters that match a pattern; returns the exit code."""
-    found: dict[str, list[ArrayStatistics]] = {}
-    for name, value in bundle.values.items():
-        if isinstance(value, ExternalValue):
-            is_shown = not (options.json or options.quiet)
-            with ProgressBar(Console(sys.stderr), clean(name), is_shown=is_shown) as bar:
-                found[name] = weights_statistics(
-                    bundle, name, value, pattern=pattern, progress=bar.update
-                )
-    if options.json:
-        console.json({name: [asdict(array) for array in arrays] for name, arrays in found.items()})
-    elif not options.quiet:
-        for i, (name, arrays) in enumerate(found.items()):
-            if i:
-                console.line()
-            _write_statistics(console, name, arrays)
-        if not found:
-            console.line("this bundle has no weights")
-    return 0
-
-
-def _write_statistics(console: Console, name: str, arrays: Sequence[ArrayStatistics]) -> None:
+def write_statistics(console: Console, name: str, arrays: Sequence[ArrayStatistics]) -> None:
+    """Writes a table of the arrays of one set of weights."""
     total = size_text(sum(array.size_bytes for array in arrays))
     odd = sum(array.nan_count + array.inf_count > 0 for array in arrays)
     verdict = f"{odd:,} not finite" if odd else "all finite"

@@ -7,27 +7,21 @@ code.
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from orbax_model_lite.cli.console import Console, clean, counted, size_text
+from orbax_model_lite.cli.commands.show_weights import show_weights
+from orbax_model_lite.cli.console import Console, clean, size_text
 from orbax_model_lite.cli.drawing import branches
 from orbax_model_lite.cli.tables import Column, write_table
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.function import ConcreteFunction, ShloFunction
 from orbax_model_lite.core.references import concrete_functions
-from orbax_model_lite.core.value import ExternalValue
-from orbax_model_lite.errors import UnknownNameError, unknown_name
-from orbax_model_lite.inspection import (
-    ListedArray,
-    SignatureLine,
-    list_weights,
-    signature_lines,
-)
+from orbax_model_lite.errors import unknown_name
+from orbax_model_lite.inspection import SignatureLine, signature_lines
 
 View = Callable[[Bundle, Any, argparse.Namespace, Console], int]
 
@@ -146,57 +140,6 @@ def _write_folder(console: Console, folder: Path, before: str = "") -> None:
             console.line(f"{before}{branch}{name}  {console.styled(size, 'dim')}")
 
 
-def _weights(bundle: Bundle, pattern: str, options: argparse.Namespace, console: Console) -> int:
-    if options.stats:
-        from orbax_model_lite.cli.commands.show_statistics import show_statistics
-
-        return show_statistics(bundle, pattern, options, console)
-    found = {
-        name: [
-            array
-            for array in list_weights(bundle, name, value)
-            if fnmatch.fnmatchcase(array.name, pattern)
-        ]
-        for name, value in bundle.values.items()
-        if isinstance(value, ExternalValue)
-    }
-    if found and not any(found.values()) and pattern != "*":
-        raise UnknownNameError(f"no array of the weights has a name like {pattern!r}; show all")
-    if options.json:
-        console.json({name: [asdict(array) for array in arrays] for name, arrays in found.items()})
-    elif not options.quiet:
-        for i, (name, arrays) in enumerate(found.items()):
-            if i:
-                console.line()
-            _write_arrays(console, name, arrays)
-        if not found:
-            console.line("this bundle has no weights")
-    return 0
-
-
-def _write_arrays(console: Console, name: str, arrays: list[ListedArray]) -> None:
-    total = sum(array.size_bytes or 0 for array in arrays)
-    title = f"{clean(name)}: {counted(len(arrays), 'array')}, {size_text(total)}"
-    console.line(console.styled(title, "bold"))
-    columns = [
-        Column(title="path", is_flexible=True),
-        Column(title="type"),
-        Column(title="shape", is_flexible=True),
-        Column(title="size", align="right"),
-    ]
-    rows = [
-        [
-            array.name or ".",
-            array.dtype or array.problem or "not recorded",
-            "?" if array.shape is None else str(list(array.shape)),
-            size_text(array.size_bytes),
-        ]
-        for array in arrays
-    ]
-    if rows:
-        write_table(console, columns, rows)
-
-
 def _proto(bundle: Bundle, _: bool, options: argparse.Namespace, console: Console) -> int:
     from orbax_model_lite.inspection.manifest import manifest_text, manifest_values
 
@@ -252,7 +195,7 @@ def _hlo(bundle: Bundle, name: str, options: argparse.Namespace, console: Consol
 VIEWS: Final[Mapping[str, View]] = {
     "details": _details,
     "tree": _tree,
-    "weights": _weights,
+    "weights": show_weights,
     "proto": _proto,
     "examples": _examples,
     "hlo": _hlo,
