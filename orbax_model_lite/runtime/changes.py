@@ -18,7 +18,12 @@ from orbax_model_lite.core import layout
 from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.tree import Tree, map_leaves
-from orbax_model_lite.errors import InvalidModelError, SignatureMismatchError, unknown_name
+from orbax_model_lite.errors import (
+    InvalidModelError,
+    SignatureMismatchError,
+    no_default,
+    unknown_name,
+)
 from orbax_model_lite.orchestration import to_data
 
 if TYPE_CHECKING:
@@ -44,7 +49,8 @@ def weights_name(model: Model, name: str | None) -> str:
         return named[0]
     if len(values) == 1:
         return next(iter(values))
-    raise unknown_name("value", "(default)", values)
+    found = "several values and no default pipeline" if values else "a bundle without values"
+    raise no_default("value", found, "name one", values)
 
 
 def plain_weights(weights: Any) -> Tree:
@@ -83,7 +89,10 @@ def fused_pipeline(model: Model, name: str | None) -> tuple[Bundle, Any]:
       UnknownNameError: If there is no such pipeline, or no default one.
     """
     pipelines = model.orchestration.pipelines
-    name = name or model.orchestration.default_name or "(default)"
+    name = name or model.orchestration.default_name
+    if name is None:
+        found = "several pipelines and no default" if pipelines else "a bundle without pipelines"
+        raise no_default("pipeline", found, "name one", pipelines)
     if name not in pipelines:
         raise unknown_name("pipeline", name, pipelines)
     fused = _lazy.load("orbax_model_lite.rewriting:fused", purpose="fusing a pipeline")
