@@ -3,53 +3,32 @@
 from __future__ import annotations
 
 import json
-import pathlib
-from typing import Any
 
 import pytest
 
 from orbax_model_lite._proto import manifest_pb2
 from orbax_model_lite.core import layout, manifest
-from orbax_model_lite.core.bundle import Bundle
 from orbax_model_lite.core.data import Data, FileRange
 from orbax_model_lite.core.device import Device
 from orbax_model_lite.core.dtype import DType
 from orbax_model_lite.core.function import (
     OpaqueFunction,
-    PolymorphicFunction,
     ShloFunction,
     Visibility,
 )
-from orbax_model_lite.core.reading import read
 from orbax_model_lite.core.signature import Signature
 from orbax_model_lite.core.spec import Spec
 from orbax_model_lite.core.value import ExternalValue
-
-CORPUS = pathlib.Path(__file__).parents[1] / "corpus"
-NAMES = sorted(path.parent.name for path in CORPUS.glob("*/note.json"))
-MLIR_MAGIC = b"ML\xefR"
-
-
-def corpus(name: str) -> Bundle:
-    return read(CORPUS / name / "model")
-
-
-def shlo(name: str, function: str = "f") -> ShloFunction:
-    found = corpus(name).objects[function]
-    assert isinstance(found, ShloFunction)
-    return found
-
-
-def concrete_functions(bundle: Bundle) -> list[tuple[str, ShloFunction | OpaqueFunction]]:
-    found = []
-    for name, function in bundle.functions.items():
-        variants = function.functions if isinstance(function, PolymorphicFunction) else [function]
-        found += [(name, variant) for variant in variants]
-    return found
-
-
-def spec(dtype: str, *shape: int | str | None) -> Spec:
-    return Spec(shape=shape, dtype=DType(dtype))
+from tests.core.corpus_bundles import (
+    CORPUS,
+    MLIR_MAGIC,
+    NAMES,
+    concrete_functions,
+    corpus,
+    shlo,
+    spec,
+    written,
+)
 
 
 def test_the_corpus_is_there():
@@ -109,16 +88,6 @@ def test_a_manifest_of_todays_layout_is_written_as_it_was(name):
         return
     original = manifest_pb2.Manifest.FromString((bundle.path / "manifest.pb").read_bytes())
     assert written(bundle) == original
-
-
-def written(bundle: Bundle) -> manifest_pb2.Manifest:
-    return manifest.to_proto(
-        bundle.objects,
-        bundle.supplementals,
-        device_assignment=bundle.device_assignment,
-        frequent_paths=bundle.frequent_paths,
-        origin=bundle.origin,
-    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -355,52 +324,3 @@ def test_a_foreign_plan_is_an_opaque_function_without_the_form_of_a_call():
     assert not function.signature.has_call_form
     assert function.body.file == FileRange(path="jd_module/jd_pre.pb")
     assert function.signature.outputs == {"y": Spec(shape=None, dtype=DType.FLOAT32)}
-
-
-LEGACY: dict[str, Any] = {"apr25": "2025-01", "aug25": "2025-05"}
-
-
-@pytest.mark.parametrize("revision", LEGACY)
-def test_an_old_layout_gives_what_its_modern_sibling_gives(revision):
-    old = corpus(f"legacy_basic__{revision}")
-    assert old.layout == LEGACY[revision]
-    function, sibling = old.objects["f"], shlo("simple_f32")
-    assert function.signature == sibling.signature
-    assert function.jax == sibling.jax
-    assert function.platforms == sibling.platforms
-    assert function.kept_inputs == sibling.kept_inputs
-    assert function.visibility is Visibility.PUBLIC
-    assert old.objects["sym"].signature == shlo("symbolic_shapes", "f_b4").signature
-    assert old.objects["sym"].supplementals == {}
-    weights = old.objects["weights"]
-    assert weights.data.file == FileRange(path="checkpoint/")
-    assert layout.canonical_mime_type(weights.data.mime_type) == layout.MIME_ORBAX_CHECKPOINT
-    assert weights.data.mime_type == "orbax_checkpoint"
-
-
-@pytest.mark.parametrize("revision", LEGACY)
-def test_supplementals_of_an_old_layout_have_their_names(revision):
-    bundle = corpus(f"legacy_basic__{revision}")
-    texts = {key: bundle.read_bytes(data) for key, data in bundle.supplementals.items()}
-    assert set(texts) == {"inl", "orch", "orchestration"}
-    assert (texts["inl"], texts["orch"]) == (b"inl", b"hi")
-
-
-def test_renumbered_parts_of_an_old_layout_are_found():
-    bundle = corpus("legacy_basic__aug25")
-    assert bundle.device_assignment == (Device(id=3, coords=(0, 1, 0), core_on_chip=1),)
-    assert bundle.frequent_paths == ()
-    assert [f.visibility for f in bundle.objects["poly"].functions] == [Visibility.PUBLIC] * 2
-    assert bundle.objects["f_names"].visibility is Visibility.PRIVATE
-    assert bundle.objects["f_names"].gradient_function_name is None
-
-
-@pytest.mark.parametrize("revision", LEGACY)
-def test_an_old_layout_is_rewritten_in_todays(revision):
-    bundle = corpus(f"legacy_basic__{revision}")
-    proto = written(bundle)
-    assert not any(proto.objects[name].WhichOneof("case") is None for name in proto.objects)
-    contents = manifest.from_proto(proto, lambda data, where: bundle.read_bytes(data, where=where))
-    assert contents.objects == bundle.objects
-    assert contents.supplementals == bundle.supplementals
-    assert contents.device_assignment == bundle.device_assignment
